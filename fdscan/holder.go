@@ -61,12 +61,17 @@ type Process struct {
 	ExeDeleted bool
 	// ExeDevice and ExeInode identify the program, 0 when unknown.
 	ExeDevice, ExeInode uint64
-	Cmdline             []string
-	UID                 uint32
-	User                string // name of UID, or its number
-	Group               int    // process group id
-	Session             int    // session id
-	Threads             int
+	// StackStart is where exec placed the stack (field 28 of /proc/PID/stat),
+	// 0 when it may not be read. It is random for each exec and kept by fork,
+	// so that two processes with the same one run one image: no exec lies
+	// between them.
+	StackStart uint64
+	Cmdline    []string
+	UID        uint32
+	User       string // name of UID, or its number
+	Group      int    // process group id
+	Session    int    // session id
+	Threads    int
 	// Cgroup is the path in the unified hierarchy (or, on a host of version 1,
 	// in name=systemd); Unit and Container are what it tells, empty when nothing.
 	Cgroup    string

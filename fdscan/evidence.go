@@ -1,0 +1,256 @@
+package fdscan
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// evidence reads what tells how the holders came by what they hold, and drops
+// those that have let go of it since they were found.
+func (l *lookup) evidence(ctx context.Context) {
+	l.recheck()
+	l.tablesShared()
+	holders := l.eachHolder
+	for h := range holders {
+		l.closeOnExec(h)
+	}
+	for h := range holders {
+		if ctx.Err() != nil {
+			return
+		}
+		if h.Process.Evidence == nil {
+			h.Process.Evidence = l.readEvidence(h.Process)
+		}
+	}
+	l.relatives()
+	l.options()
+	l.creators()
+}
+
+// eachHolder yields every holder of the answer.
+func (l *lookup) eachHolder(yield func(*Holder) bool) {
+	for _, s := range l.snap.Sockets {
+		for _, h := range s.Holders {
+			if !yield(h) {
+				return
+			}
+		}
+	}
+	for _, o := range l.snap.Objects {
+		for _, h := range o.Holders {
+			if !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// recheck reads the links of the found descriptors again, now that their
+// processes are known, and drops what a pid or a number no longer means.
+func (l *lookup) recheck() {
+	if l.Detached {
+		return
+	}
+	alive := map[int]bool{}
+	check := func(h *Holder, link string) bool {
+		p := h.Process
+		same, known := alive[p.PID]
+		if !known {
+			same = l.startTicks(p.PID) == p.StartTicks
+			alive[p.PID] = same
+		}
+		if !same || link == "" || h.Via != ViaTable && h.Via != ViaThread {
+			return same
+		}
+		text, err := os.Readlink(l.fdlink(h))
+		return err == nil && text == link
+	}
+	for _, s := range l.snap.Sockets {
+		link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
+		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !check(h, link) })
+	}
+	for _, o := range l.snap.Objects {
+		o.Holders = slices.DeleteFunc(o.Holders, func(h *Holder) bool { return !check(h, "") })
+	}
+}
+
+func (l *lookup) fdlink(h *Holder) string {
+	if h.TID != 0 {
+		return l.path(strconv.Itoa(h.Process.PID), "task", strconv.Itoa(h.TID), "fd", strconv.Itoa(h.FD))
+	}
+	return l.path(strconv.Itoa(h.Process.PID), "fd", strconv.Itoa(h.FD))
+}
+
+// tablesShared finds processes that use one and the same descriptor table.
+func (l *lookup) tablesShared() {
+	if l.Detached {
+		return
+	}
+	shared := func(holders []*Holder) {
+		for i, a := range holders {
+			for _, b := range holders[i+1:] {
+				if a.Process == b.Process || a.FD != b.FD || a.Via != ViaTable || b.Via != ViaTable {
+					continue
+				}
+				if differ, err := kcmpFiles(a.Process.PID, b.Process.PID); err == nil && !differ {
+					a.SharesTableWith = append(a.SharesTableWith, b.Process.PID)
+					b.SharesTableWith = append(b.SharesTableWith, a.Process.PID)
+				}
+			}
+		}
+	}
+	for _, s := range l.snap.Sockets {
+		shared(s.Holders)
+	}
+	for _, o := range l.snap.Objects {
+		shared(o.Holders)
+	}
+}
+
+// closeOnExec reads FD_CLOEXEC of an entry in a descriptor table.
+func (l *lookup) closeOnExec(h *Holder) {
+	if h.Via != ViaTable && h.Via != ViaThread {
+		return
+	}
+	text, err := os.ReadFile(l.fdinfo(h.Process.PID, h.TID, h.FD))
+	if err != nil {
+		if !gone(err) {
+			g := detailGap("read fdinfo", h.Process.PID, err)
+			g.FD = h.FD
+			l.gap(g)
+		}
+		return
+	}
+	set := parseFDInfo(text).CloseOnExec()
+	h.CloseOnExec = &set
+}
+
+// readEvidence reads the costly facts about one holder.
+func (l *lookup) readEvidence(p *Process) *Evidence {
+	e := &Evidence{Waits: l.waits(p)}
+	environ, err := os.ReadFile(l.path(strconv.Itoa(p.PID), "environ"))
+	if err != nil && !gone(err) {
+		l.gap(detailGap("read environ", p.PID, err))
+	}
+	inner := p.PID
+	if n := len(p.NSPIDs); n > 0 {
+		inner = p.NSPIDs[n-1]
+	}
+	e.HandOvers, e.Activated = handOvers(p.Cmdline, environ, inner)
+	e.Imports = l.imports(p)
+	return e
+}
+
+// relatives reads the ancestors of every holder, and the leaders of their
+// process groups and sessions; one that is missing afterwards has ended.
+func (l *lookup) relatives() {
+	var pids []int
+	for _, p := range l.snap.Processes {
+		if p != nil {
+			pids = append(pids, p.PID)
+		}
+	}
+	slices.Sort(pids)
+	for _, pid := range pids {
+		p := l.snap.Processes[pid]
+		l.process(p.Group)
+		l.process(p.Session)
+		for p != nil && p.PPID > 0 {
+			p = l.process(p.PPID)
+		}
+	}
+}
+
+// options reads SO_REUSEADDR and SO_REUSEPORT of every socket with a holder
+// that may be asked. Those of connections matter only where no listener says
+// no already.
+func (l *lookup) options() {
+	if l.Detached {
+		return
+	}
+	listening := map[uint16]bool{}
+	for _, s := range l.snap.Sockets {
+		listening[s.Local.Port] = listening[s.Local.Port] || s.NetNSMine && s.State == Listen
+	}
+	for _, s := range l.snap.Sockets {
+		if s.ReuseAddr != nil || s.Protocol == Unix || s.State != Listen && s.State != Bound && listening[s.Local.Port] {
+			continue
+		}
+		var err error
+		for _, h := range s.Holders {
+			if h.Via != ViaTable && h.Via != ViaThread {
+				continue
+			}
+			if s.ReuseAddr, s.ReusePort, err = reuse(Ref{PID: h.Process.PID, TID: h.TID, FD: h.FD}, s.Inode); err == nil {
+				break
+			}
+		}
+		if err != nil && !gone(err) {
+			g := detailGap("pidfd_getfd", s.Holders[0].Process.PID, err)
+			g.FD = s.Holders[0].FD
+			l.gap(g)
+		}
+	}
+}
+
+// creators maps the cgroup ids of the sockets to paths. The id of a cgroup is
+// the inode of its directory (version 2), so that a walk over the mount tells.
+func (l *lookup) creators() {
+	wanted := map[uint64]string{}
+	for _, s := range l.snap.Sockets {
+		if s.CgroupID > 1 {
+			wanted[s.CgroupID] = ""
+		} else if s.CgroupID == 1 {
+			s.Cgroup = "/"
+		}
+	}
+	mount := l.cgroupMount()
+	if len(wanted) == 0 || mount == "" {
+		return
+	}
+	left := len(wanted)
+	_ = filepath.WalkDir(mount, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || !d.IsDir():
+			return nil
+		case left == 0:
+			return filepath.SkipAll
+		}
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil {
+			if name, ok := wanted[st.Ino]; ok && name == "" {
+				wanted[st.Ino] = cmp.Or(path[len(mount):], "/")
+				left--
+			}
+		}
+		return nil
+	})
+	for _, s := range l.snap.Sockets {
+		if name := wanted[s.CgroupID]; name != "" {
+			s.Cgroup = name
+		}
+	}
+}
+
+// cgroupMount is where the unified hierarchy is mounted; "" when it is not.
+func (l *lookup) cgroupMount() string {
+	info, err := os.ReadFile(l.path("self/mountinfo"))
+	if err != nil {
+		return ""
+	}
+	for line := range bytes.Lines(info) {
+		before, after, _ := bytes.Cut(line, []byte(" - "))
+		if fields := bytes.Fields(before); bytes.HasPrefix(after, []byte("cgroup2 ")) && len(fields) > 4 {
+			return unescapeMount(string(fields[4]))
+		}
+	}
+	return ""
+}

@@ -1,0 +1,103 @@
+package fdscan
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// FDInfo is what /proc/PID/fdinfo/FD says (proc_pid_fdinfo(5)).
+type FDInfo struct {
+	Pos   int64
+	Flags uint32 // file access mode, status flags, and O_CLOEXEC for FD_CLOEXEC
+	// SCMFiles counts the files in messages that a unix socket has queued
+	// for receiving (scm_fds, Linux 5.10).
+	SCMFiles int
+	// Watches are what an epoll instance watches (the tfd lines).
+	Watches []Watch
+}
+
+// Watch is a file that an epoll instance watches.
+type Watch struct {
+	FD int // its number at registration, in the registering process
+	// Inode and Device identify the file (Linux 4.13); the device is the
+	// kernel's own number. 0 when not reported.
+	Inode  uint64
+	Device uint64
+}
+
+// CloseOnExec reports FD_CLOEXEC: fdinfo shows it among the status flags.
+func (i FDInfo) CloseOnExec() bool { return i.Flags&unix.O_CLOEXEC != 0 }
+
+// parseFDInfo reads the lines it knows; others are those of kinds of files that
+// no question here asks about.
+func parseFDInfo(text []byte) (info FDInfo) {
+	for line := range bytes.Lines(text) {
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			continue
+		}
+		v := string(bytes.TrimSpace(value))
+		switch string(key) {
+		case "pos":
+			info.Pos, _ = strconv.ParseInt(v, 10, 64)
+		case "flags":
+			n, _ := strconv.ParseUint(v, 8, 32)
+			info.Flags = uint32(n)
+		case "scm_fds":
+			info.SCMFiles, _ = strconv.Atoi(v)
+		case "tfd":
+			info.Watches = append(info.Watches, parseWatch(v))
+		}
+	}
+	return info
+}
+
+// parseWatch reads what follows "tfd:" in "5 events: 19 data: … pos:0 ino:25f5 sdev:9".
+func parseWatch(s string) (w Watch) {
+	fields := strings.Fields(s)
+	if len(fields) > 0 {
+		w.FD, _ = strconv.Atoi(fields[0])
+	}
+	for _, f := range fields {
+		if v, ok := strings.CutPrefix(f, "ino:"); ok {
+			w.Inode, _ = strconv.ParseUint(v, 16, 64)
+		} else if v, ok := strings.CutPrefix(f, "sdev:"); ok {
+			w.Device, _ = strconv.ParseUint(v, 16, 64)
+		}
+	}
+	return w
+}
+
+// parseUserFiles reads the files registered with an io_uring instance: the
+// "    0: socket:[41877]" lines that follow "UserFiles:\t1" in its fdinfo.
+func parseUserFiles(text []byte) map[int]string {
+	files := map[int]string{}
+	inside := false
+	for line := range bytes.Lines(text) {
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			continue
+		}
+		slot, err := strconv.Atoi(string(bytes.TrimSpace(key)))
+		switch {
+		case err != nil:
+			inside = string(key) == "UserFiles"
+		case inside:
+			files[slot] = string(bytes.TrimSpace(value))
+		}
+	}
+	return files
+}
+
+// socketInode reads the link text "socket:[41877]".
+func socketInode(link string) (inode uint64, ok bool) {
+	rest, ok := strings.CutPrefix(link, "socket:[")
+	if !ok || !strings.HasSuffix(rest, "]") {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(rest[:len(rest)-1], 10, 64)
+	return n, err == nil
+}

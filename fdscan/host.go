@@ -1,0 +1,141 @@
+package fdscan
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// host reads the facts about the machine that belong to every answer.
+func (l *lookup) host() error {
+	h := &l.snap.Host
+	l.snap.TakenAt = time.Now().UTC()
+	if _, err := os.Stat(l.path("self/stat")); err != nil && !l.Detached {
+		return err
+	}
+	h.Name = l.sysctl("kernel/hostname")
+	h.Kernel = l.sysctl("kernel/osrelease")
+	h.BootID = l.sysctl("kernel/random/boot_id")
+	h.UID = uint32(os.Geteuid())
+	if text, err := os.Readlink(l.path("self/ns/net")); err == nil {
+		h.NetNS = nsInode(text)
+	}
+	h.Started = l.bootTime()
+	h.Bind = l.bindConditions()
+	for _, option := range l.hidepid() {
+		l.gap(Gap{Op: "list " + l.root(), FD: -1, Err: "mounted with " + option + ": processes of other users are hidden", Needs: "CAP_SYS_PTRACE", Scope: ScopeHolders})
+	}
+	return nil
+}
+
+// sysctl reads a value below /proc/sys; "" when it cannot be read.
+func (l *lookup) sysctl(name string) string {
+	b, err := os.ReadFile(l.path("sys", name))
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(b))
+}
+
+// bootTime is btime of /proc/stat, which process start times count from.
+func (l *lookup) bootTime() time.Time {
+	b, err := os.ReadFile(l.path("stat"))
+	if err != nil {
+		return time.Time{}
+	}
+	for line := range bytes.Lines(b) {
+		if v, ok := bytes.CutPrefix(line, []byte("btime ")); ok {
+			n, _ := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64)
+			return time.Unix(n, 0).UTC()
+		}
+	}
+	return time.Time{}
+}
+
+func (l *lookup) bindConditions() BindConditions {
+	c := BindConditions{UnprivilegedPortStart: 1024}
+	if n, err := strconv.ParseUint(l.sysctl("net/ipv4/ip_unprivileged_port_start"), 10, 16); err == nil {
+		c.UnprivilegedPortStart = uint16(n)
+	}
+	if f := strings.Fields(l.sysctl("net/ipv4/ip_local_port_range")); len(f) == 2 {
+		low, _ := strconv.ParseUint(f[0], 10, 16)
+		high, _ := strconv.ParseUint(f[1], 10, 16)
+		c.EphemeralLow, c.EphemeralHigh = uint16(low), uint16(high)
+	}
+	_, err := os.Stat(l.path("net/if_inet6"))
+	c.IPv6 = err == nil
+	c.NetBindService = HasCapability(unix.CAP_NET_BIND_SERVICE)
+	return c
+}
+
+// HasCapability reports whether a capability is in the caller's effective set
+// (capget(2)).
+func HasCapability(capability int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	return data[capability/32].Effective&(1<<(capability%32)) != 0
+}
+
+// hidepid returns the hidepid option of the mount at root, when it hides
+// processes from this caller (proc(5)).
+func (l *lookup) hidepid() []string {
+	info, err := os.ReadFile(l.path("self/mountinfo"))
+	if err != nil || l.snap.Host.UID == 0 || HasCapability(unix.CAP_SYS_PTRACE) {
+		return nil
+	}
+	var found []string
+	for line := range bytes.Lines(info) {
+		if o := parseHidepid(string(line), l.root()); o != "" {
+			found = []string{o} // the last mount covers the others
+		}
+	}
+	return found
+}
+
+// parseHidepid reads the hidepid option of a mountinfo line about root; "" when
+// it is another mount, or hides nothing.
+func parseHidepid(line, root string) string {
+	before, after, ok := strings.Cut(line, " - ")
+	fields := strings.Fields(before)
+	if !ok || len(fields) < 5 || unescapeMount(fields[4]) != root {
+		return ""
+	}
+	rest := strings.Fields(after)
+	if len(rest) < 3 || rest[0] != "proc" {
+		return ""
+	}
+	for o := range strings.SplitSeq(rest[2], ",") {
+		switch o {
+		case "hidepid=2", "hidepid=invisible", "hidepid=4", "hidepid=ptraceable", "hidepid=1", "hidepid=noaccess":
+			return o
+		}
+	}
+	return ""
+}
+
+// listsBound reports whether sock_diag shows sockets that are bound and nothing
+// else: since Linux 6.8.
+func (l *lookup) listsBound() bool { return KernelAtLeast(l.snap.Host.Kernel, 6, 8) }
+
+// KernelAtLeast compares a uname release such as "6.18.44-amd64" with a version.
+// A release that cannot be read counts as old.
+func KernelAtLeast(release string, major, minor int) bool {
+	a, rest, _ := strings.Cut(release, ".")
+	b := rest
+	if i := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
+		b = rest[:i]
+	}
+	x, err1 := strconv.Atoi(a)
+	y, err2 := strconv.Atoi(b)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	return x > major || x == major && y >= minor
+}

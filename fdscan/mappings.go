@@ -1,0 +1,55 @@
+package fdscan
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mappings finds the references to files that are no descriptors: the program
+// itself, the working and root directories, and memory mappings.
+func (s *shard) mappings(pid int) {
+	for _, link := range [...]struct{ file, note string }{{"exe", "program"}, {"cwd", "working directory"}, {"root", "root directory"}} {
+		var st unix.Statx_t
+		if unix.Statx(unix.AT_FDCWD, s.name(pid, 0, link.file), unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st) != nil {
+			continue
+		}
+		if id := (FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}); s.want.Files[id] {
+			s.found(Ref{PID: pid, FD: -1, Kind: RefFile, File: id, Via: ViaMemory, Note: link.note})
+		}
+	}
+	maps, err := os.ReadFile(s.name(pid, 0, "maps"))
+	if err != nil {
+		return // a gap already, when the descriptors could not be read either
+	}
+	seen := map[FileID]bool{}
+	for line := range bytes.Lines(maps) {
+		id, ok := parseMapping(line)
+		if !ok || seen[id] || !s.want.Files[id] {
+			continue
+		}
+		seen[id] = true
+		s.found(Ref{PID: pid, FD: -1, Kind: RefFile, File: id, Via: ViaMemory, Note: "mapping"})
+	}
+}
+
+// parseMapping reads device and inode of a line of /proc/PID/maps:
+// "address perms offset major:minor inode path". ok is false for memory that
+// no file is behind.
+func parseMapping(line []byte) (id FileID, ok bool) {
+	fields := bytes.Fields(line)
+	if len(fields) < 6 {
+		return FileID{}, false
+	}
+	majorText, minorText, _ := strings.Cut(string(fields[3]), ":")
+	major, err1 := strconv.ParseUint(majorText, 16, 32)
+	minor, err2 := strconv.ParseUint(minorText, 16, 32)
+	inode, err3 := strconv.ParseUint(string(fields[4]), 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || inode == 0 {
+		return FileID{}, false
+	}
+	return FileID{unix.Mkdev(uint32(major), uint32(minor)), inode}, true
+}

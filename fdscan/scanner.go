@@ -1,0 +1,150 @@
+package fdscan
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"stray/internal/sockdiag"
+)
+
+// Scanner looks at one machine. The zero value looks at this one through
+// /proc; every field can be set to look at another, or less well.
+type Scanner struct {
+	// Root is the mount point of proc(5); "" for "/proc".
+	Root string
+	// Walker finds descriptors; nil for a ProcWalker on Root.
+	Walker Walker
+	// Dial opens sock_diag in the caller's network namespace; nil for
+	// sockdiag.Dial.
+	Dial func() (*sockdiag.Conn, error)
+	// DialIn opens it in another namespace; nil for sockdiag.DialIn.
+	DialIn func(nsfd int) (*sockdiag.Conn, error)
+	// Detached says that Root is not the running machine's: nothing is asked
+	// of the kernel about its pids (kcmp, pidfd_getfd).
+	Detached bool
+}
+
+// Question is what Scanner.Lookup answers.
+type Question struct {
+	Targets []Target
+	// PIDs limits holders to these processes; empty for all.
+	PIDs []int
+	// Deep also looks where every descriptor must be touched: for sockets of
+	// network namespaces without a process, and for messages in flight of
+	// sockets that have other holders.
+	Deep bool
+}
+
+func (s *Scanner) root() string {
+	if s.Root == "" {
+		return "/proc"
+	}
+	return s.Root
+}
+
+func (s *Scanner) path(elem ...string) string {
+	return filepath.Join(append([]string{s.root()}, elem...)...)
+}
+
+func (s *Scanner) walker() Walker {
+	if s.Walker == nil {
+		return ProcWalker{Root: s.root()}
+	}
+	return s.Walker
+}
+
+func (s *Scanner) dial() (*sockdiag.Conn, error) {
+	if s.Dial == nil {
+		return sockdiag.Dial()
+	}
+	return s.Dial()
+}
+
+func (s *Scanner) dialIn(nsfd int) (*sockdiag.Conn, error) {
+	if s.DialIn == nil {
+		return sockdiag.DialIn(nsfd)
+	}
+	return s.DialIn(nsfd)
+}
+
+// Lookup answers q: which sockets and files the targets name, and who holds
+// them. What could not be seen is in Snapshot.Gaps; the error is for what made
+// any answer impossible: a file target that does not exist (a *TargetError),
+// /proc missing, or ctx ended.
+func (s *Scanner) Lookup(ctx context.Context, q Question) (*Snapshot, error) {
+	l := &lookup{Scanner: s, question: q, snap: &Snapshot{Processes: map[int]*Process{}, TablesComplete: true, HoldersComplete: true}}
+	if err := l.host(); err != nil {
+		return nil, err
+	}
+	if err := l.resolveFiles(); err != nil {
+		return nil, err
+	}
+	l.tables(ctx)
+	if err := l.holders(ctx); err != nil {
+		return nil, err
+	}
+	l.evidence(ctx)
+	l.finish()
+	return l.snap, nil
+}
+
+// lookup is the work on one Question.
+type lookup struct {
+	*Scanner
+	question Question
+	snap     *Snapshot
+	files    map[FileID]*Object
+	// sockets are those of the answer, by inode; never those with inode 0.
+	sockets map[uint64]*Socket
+	// unixFiles are the files of unix targets given by path.
+	unixFiles map[FileID]bool
+	users     map[uint32]string
+	// others are the network namespaces besides the caller's.
+	others          []namespace
+	namespacesKnown bool
+}
+
+func (l *lookup) gap(g Gap) {
+	l.snap.Gaps = append(l.snap.Gaps, g)
+	switch g.Scope {
+	case ScopeTables:
+		l.snap.TablesComplete = false
+	case ScopeHolders:
+		l.snap.HoldersComplete = false
+	}
+}
+
+// resolveFiles looks the file targets up, before anything else is done.
+func (l *lookup) resolveFiles() error {
+	for _, t := range l.question.Targets {
+		if t.Kind == UnixTarget && t.Path[0] != '@' {
+			// The name is what counts: it outlives the file. The file helps
+			// where the socket was bound under another name.
+			if info, err := os.Stat(t.Path); err == nil {
+				id, _ := fileID(info)
+				if l.unixFiles == nil {
+					l.unixFiles = map[FileID]bool{}
+				}
+				l.unixFiles[id] = true
+			}
+		}
+		if t.Kind != FileTarget {
+			continue
+		}
+		info, err := os.Stat(t.Path)
+		if err != nil {
+			return &TargetError{Text: t.Text, Reason: reason(err)}
+		}
+		id, kind := fileID(info)
+		if l.files == nil {
+			l.files = map[FileID]*Object{}
+		}
+		if l.files[id] == nil {
+			o := &Object{Path: t.Path, Inode: id.Inode, Device: id.Device, Kind: kind}
+			l.files[id] = o
+			l.snap.Objects = append(l.snap.Objects, o)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,318 @@
+package fdscan
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/internal/sockdiag"
+)
+
+// table is one dump: a protocol in one family.
+type table struct {
+	protocol Protocol
+	number   uint32 // IPPROTO_*
+	family   uint8
+}
+
+// inetTables are the tables that have ports. MPTCP comes first: each of its
+// sockets has a TCP twin, which is dropped once the MPTCP row is known.
+var inetTables = []table{
+	{MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET}, {MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET6},
+	{TCP, unix.IPPROTO_TCP, unix.AF_INET}, {TCP, unix.IPPROTO_TCP, unix.AF_INET6},
+	{UDP, unix.IPPROTO_UDP, unix.AF_INET}, {UDP, unix.IPPROTO_UDP, unix.AF_INET6},
+	{UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET}, {UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET6},
+}
+
+// tables dumps what the targets ask for: first in the caller's network
+// namespace, then in every other one that can be found.
+func (l *lookup) tables(ctx context.Context) {
+	conn, err := l.dial()
+	if err != nil {
+		l.gap(Gap{Op: "sock_diag", FD: -1, Err: reason(err), Scope: ScopeTables})
+	} else {
+		l.namespace(conn, l.snap.Host.NetNS, true)
+		conn.Close()
+	}
+	if !l.wantsTables() {
+		return
+	}
+	for _, ns := range l.namespaces() {
+		if ctx.Err() != nil {
+			return
+		}
+		l.foreign(ns)
+	}
+}
+
+// wantsTables reports whether any target is a socket.
+func (l *lookup) wantsTables() bool {
+	for _, t := range l.question.Targets {
+		if t.Kind != FileTarget {
+			return true
+		}
+	}
+	return false
+}
+
+// foreign dumps another namespace: through a sock_diag socket made inside it
+// or, where entering it is not permitted, from the text of /proc/PID/net.
+func (l *lookup) foreign(ns namespace) {
+	if ns.path != "" {
+		conn, err := l.enter(ns)
+		if err == nil {
+			l.namespace(conn, ns.inode, false)
+			conn.Close()
+			return
+		}
+		if ns.pid == 0 {
+			l.gap(Gap{Op: "setns " + ns.path, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
+			return
+		}
+	}
+	l.procNet(ns)
+}
+
+func (l *lookup) enter(ns namespace) (*sockdiag.Conn, error) {
+	fd, err := unix.Open(ns.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	return l.dialIn(fd)
+}
+
+// namespace dumps the tables of one namespace through conn.
+func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) {
+	scope := ScopeElsewhere
+	if mine {
+		scope = ScopeTables
+	}
+	add := func(s *Socket) {
+		s.NetNS, s.NetNSMine = netns, mine
+		l.add(s)
+	}
+	low, high, all := l.portRange()
+	twins := twinSet{}
+	for _, t := range inetTables {
+		if !all && (high == 0 || !l.asksProtocol(t.protocol)) {
+			continue
+		}
+		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: sockdiag.AllStates}
+		if !all {
+			request.PortLow, request.PortHigh = low, high
+		}
+		rows, err := conn.Inet(request)
+		if err != nil && !errors.Is(err, sockdiag.ErrUnsupported) {
+			l.gap(Gap{Op: "sock_diag " + t.name(), FD: -1, Err: reason(err), Scope: scope})
+		}
+		for i := range rows {
+			s := inetSocket(t.protocol, &rows[i])
+			if t.protocol == MPTCP {
+				twins.add(s)
+			} else if t.protocol == TCP && twins.has(s) {
+				continue
+			}
+			if l.wantsInet(s) {
+				add(s)
+			}
+		}
+	}
+	if l.wantsUnix() {
+		rows, err := conn.Unix()
+		if err != nil {
+			l.gap(Gap{Op: "sock_diag unix", FD: -1, Err: reason(err), Scope: scope})
+		}
+		for i := range rows {
+			if s := unixSocket(&rows[i]); l.wantsUnixSocket(s, &rows[i]) {
+				add(s)
+			}
+		}
+	}
+}
+
+func (t table) name() string {
+	if t.family == unix.AF_INET6 {
+		return string(t.protocol) + "6"
+	}
+	return string(t.protocol)
+}
+
+// twinSet knows the TCP sockets beneath MPTCP ones: the first subflow shares
+// the inode; a connection not accepted yet shares both ends.
+type twinSet map[any]bool
+
+type ends struct{ local, remote netip.AddrPort }
+
+func (t twinSet) add(s *Socket) {
+	if s.Inode != 0 {
+		t[s.Inode] = true
+	}
+	if s.Remote.Port != 0 {
+		t[ends{s.Local.addrPort(), s.Remote.addrPort()}] = true
+	}
+}
+
+func (t twinSet) has(s *Socket) bool {
+	return s.Inode != 0 && t[s.Inode] || s.Remote.Port != 0 && t[ends{s.Local.addrPort(), s.Remote.addrPort()}]
+}
+
+func (e Endpoint) addrPort() netip.AddrPort { return netip.AddrPortFrom(e.Addr, e.Port) }
+
+// portRange is the least range that covers all port targets; all means that
+// every socket has to be looked at, since an inode was asked for.
+func (l *lookup) portRange() (low, high uint16, all bool) {
+	for _, t := range l.question.Targets {
+		switch {
+		case t.Kind == InodeTarget:
+			all = true
+		case t.Kind == PortTarget:
+			if low == 0 || t.PortLow < low {
+				low = t.PortLow
+			}
+			high = max(high, t.PortHigh)
+		}
+	}
+	return low, high, all
+}
+
+func (l *lookup) asksProtocol(p Protocol) bool {
+	for _, t := range l.question.Targets {
+		// MPTCP is dumped with TCP, to tell the twins apart.
+		if t.Kind == PortTarget && (t.asks(p) || p == MPTCP && t.asks(TCP) || p == TCP && t.asks(MPTCP)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lookup) wantsInet(s *Socket) bool {
+	for _, t := range l.question.Targets {
+		if t.MatchesPort(s.Protocol, s.Local.addrPort()) || t.Kind == InodeTarget && s.Inode != 0 && t.Inode == s.Inode {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lookup) wantsUnix() bool {
+	for _, t := range l.question.Targets {
+		if t.Kind == UnixTarget || t.Kind == InodeTarget {
+			return true
+		}
+	}
+	// A file may be the name of a unix socket.
+	for _, o := range l.snap.Objects {
+		if o.Kind == "socket" {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
+	for _, t := range l.question.Targets {
+		switch t.Kind {
+		case UnixTarget:
+			if s.Local.Path == t.Path {
+				return true
+			}
+		case InodeTarget:
+			if t.Inode == s.Inode {
+				return true
+			}
+		}
+	}
+	if row.FileInode == 0 {
+		return false
+	}
+	// The kernel's device number is major<<20 | minor.
+	id := FileID{unix.Mkdev(row.FileDevice>>20, row.FileDevice&0xfffff), uint64(row.FileInode)}
+	if o := l.files[id]; o != nil && o.Kind == "socket" {
+		return true
+	}
+	return l.unixFiles[id]
+}
+
+func (l *lookup) add(s *Socket) {
+	l.snap.Sockets = append(l.snap.Sockets, s)
+	if s.Inode != 0 {
+		if l.sockets == nil {
+			l.sockets = map[uint64]*Socket{}
+		}
+		l.sockets[s.Inode] = s
+	}
+}
+
+var inetStates = map[uint8]State{
+	sockdiag.Established: Established, sockdiag.SynSent: SynSent, sockdiag.SynRecv: SynRecv, sockdiag.NewSynRecv: SynRecv,
+	sockdiag.FinWait1: FinWait1, sockdiag.FinWait2: FinWait2, sockdiag.TimeWait: TimeWait, sockdiag.CloseWait: CloseWait,
+	sockdiag.LastAck: LastAck, sockdiag.Listen: Listen, sockdiag.Closing: Closing,
+	// A socket in CLOSE that the tables list has a port: it is bound only
+	// (asked for as state 13, answered as 7), or a datagram socket.
+	sockdiag.Close: Bound, sockdiag.BoundInactive: Bound,
+}
+
+var timers = map[uint8]string{1: "retransmit", 2: "keepalive", 3: "time_wait", 4: "probe"}
+
+func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
+	s := &Socket{
+		Protocol: p, Family: Inet, State: inetStates[row.State],
+		Local:  Endpoint{Addr: row.Local.Addr(), Port: row.Local.Port()},
+		Inode:  uint64(row.Inode),
+		Cookie: row.Cookie, CgroupID: row.CgroupID, Interface: row.Interface,
+	}
+	if row.Family == unix.AF_INET6 {
+		s.Family = Inet6
+	}
+	if row.Remote.Port() != 0 {
+		s.Remote = Endpoint{Addr: row.Remote.Addr(), Port: row.Remote.Port()}
+	}
+	if row.HasV6Only {
+		s.V6Only = &row.V6Only
+	}
+	// TIME_WAIT sockets have no owner any more: the uid 0 there means nothing.
+	if s.State != TimeWait {
+		s.UID = &row.UID
+	}
+	if s.State == Listen {
+		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+	} else {
+		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+	}
+	if kind := timers[row.Timer]; kind != "" {
+		s.Timer = &Timer{Kind: kind, Expires: time.Duration(row.Expires) * time.Millisecond}
+	}
+	return s
+}
+
+var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
+
+func unixSocket(row *sockdiag.Unix) *Socket {
+	s := &Socket{
+		Protocol: Unix, Family: UnixPath, Type: unixTypes[row.Type], State: inetStates[row.State],
+		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie,
+	}
+	if row.HasUID {
+		s.UID = &row.UID
+	}
+	if s.State == Listen {
+		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+	} else {
+		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+	}
+	return s
+}
+
+// unixName writes an abstract name with '@' for its first NUL, and drops the
+// NUL that some programs count into the length of a path.
+func unixName(name string) string {
+	if strings.HasPrefix(name, "\x00") {
+		return "@" + name[1:]
+	}
+	return strings.TrimRight(name, "\x00")
+}

@@ -1,0 +1,207 @@
+package fdscan
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Target is one thing that a user asks about.
+type Target struct {
+	Text string // as it was written
+	Kind TargetKind
+	// Protocols are the ones asked for; empty for every protocol with ports.
+	Protocols []Protocol
+	// Addr limits a port target to sockets that this local address reaches;
+	// the zero Addr asks for every address.
+	Addr netip.Addr
+	// PortLow and PortHigh are equal for a single port.
+	PortLow, PortHigh uint16
+	Inode             uint64
+	// Path is a file, or the name of a unix socket ('@' for abstract ones).
+	Path string
+}
+
+// TargetKind is what a Target names.
+type TargetKind int
+
+// The kinds of targets.
+const (
+	PortTarget TargetKind = iota
+	UnixTarget
+	InodeTarget
+	FileTarget
+)
+
+// TargetForms lists what ParseTarget accepts, for people.
+const TargetForms = "18080, :18080, tcp:18080, 18080/tcp, udp:53, 127.0.0.1:18080, [::1]:18080, 8000-8010, unix:/run/x.sock, unix:@name, inode:41877, /path/to/file"
+
+// TargetError says why a word is no target.
+type TargetError struct {
+	Text   string
+	Reason string
+	// Instead is a corrected word, empty when none can be guessed.
+	Instead string
+}
+
+func (e *TargetError) Error() string { return fmt.Sprintf("target %q: %s", e.Text, e.Reason) }
+
+// protocolNames are the words that may stand before or behind a port.
+var protocolNames = map[string][]Protocol{
+	"tcp": {TCP, MPTCP}, "udp": {UDP}, "udplite": {UDPLite}, "mptcp": {MPTCP},
+}
+
+// ParseTarget reads one target in any of the forms of TargetForms. The error
+// is a *TargetError.
+func ParseTarget(text string) (Target, error) {
+	t := Target{Text: text}
+	fail := func(reason, instead string) (Target, error) {
+		return Target{}, &TargetError{Text: text, Reason: reason, Instead: instead}
+	}
+	switch {
+	case text == "":
+		return fail("is empty", "")
+	case strings.HasPrefix(text, "unix:"):
+		t.Kind, t.Path = UnixTarget, text[len("unix:"):]
+		if t.Path == "" || t.Path == "@" {
+			return fail("names no socket", "")
+		}
+		return t, nil
+	case strings.HasPrefix(text, "inode:"):
+		n, err := strconv.ParseUint(text[len("inode:"):], 10, 64)
+		if err != nil || n == 0 {
+			return fail("an inode is a number above 0", "")
+		}
+		t.Kind, t.Inode = InodeTarget, n
+		return t, nil
+	case text[0] == '/' || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../"):
+		t.Kind, t.Path = FileTarget, text
+		return t, nil
+	case text[0] == '@':
+		return fail("looks like an abstract unix socket", "unix:"+text)
+	}
+	rest := text
+	if name, port, ok := strings.Cut(rest, ":"); ok && isWord(name) {
+		if t.Protocols = protocolNames[strings.ToLower(name)]; t.Protocols == nil {
+			return fail(fmt.Sprintf("%q is no protocol: tcp, udp, udplite and mptcp have ports", name), "")
+		}
+		rest = port
+	}
+	if port, name, ok := strings.Cut(rest, "/"); ok {
+		if t.Protocols != nil {
+			return fail("names a protocol twice", "")
+		}
+		if t.Protocols = protocolNames[strings.ToLower(name)]; t.Protocols == nil {
+			return fail(fmt.Sprintf("%q is no protocol: tcp, udp, udplite and mptcp have ports", name), "")
+		}
+		rest = port
+	}
+	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
+		host := rest[:i]
+		rest = rest[i+1:]
+		if host != "" && host != "*" {
+			addr, err := parseHost(host)
+			if err != nil {
+				return fail(err.Error(), "")
+			}
+			t.Addr = addr
+		}
+	}
+	low, high, isRange := strings.Cut(rest, "-")
+	var reason string
+	if t.PortLow, reason = parsePort(low); reason != "" {
+		return fail(reason, "")
+	}
+	t.PortHigh = t.PortLow
+	if isRange {
+		if t.PortHigh, reason = parsePort(high); reason != "" {
+			return fail(reason, "")
+		}
+		if t.PortHigh < t.PortLow {
+			return fail("the range runs backwards", strings.Replace(text, rest, high+"-"+low, 1))
+		}
+	}
+	return t, nil
+}
+
+// parsePort reads a port number; the reason is empty when it is one.
+func parsePort(s string) (port uint16, reason string) {
+	if s == "" {
+		return 0, "lacks a port number"
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	switch {
+	case err != nil && isDigits(s), err == nil && n > 65535:
+		return 0, fmt.Sprintf("port %s is out of range: ports are 1 to 65535", s)
+	case err != nil:
+		return 0, fmt.Sprintf("%q is no port number", s)
+	case n == 0:
+		return 0, "port 0 is never held: binding to it picks a free port (ports are 1 to 65535)"
+	}
+	return uint16(n), ""
+}
+
+// parseHost reads an address, in brackets when it is IPv6.
+func parseHost(s string) (netip.Addr, error) {
+	bare := s
+	if s[0] == '[' && s[len(s)-1] == ']' {
+		bare = s[1 : len(s)-1]
+	}
+	if bare == "localhost" {
+		return netip.Addr{}, fmt.Errorf("%q is a name, and names are not looked up: write 127.0.0.1 or [::1]", bare)
+	}
+	addr, err := netip.ParseAddr(bare)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%q is no IP address (names are not looked up)", bare)
+	}
+	if addr.Is6() && bare == s {
+		return netip.Addr{}, fmt.Errorf("an IPv6 address stands in brackets: [%s]:PORT", bare)
+	}
+	return addr.WithZone("").Unmap(), nil
+}
+
+// isWord reports a name such as "tcp", which no address can be.
+func isWord(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return s != "" && s != "localhost"
+}
+
+func isDigits(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// asks reports whether t asks for p.
+func (t Target) asks(p Protocol) bool {
+	if t.Protocols == nil {
+		return true
+	}
+	for _, q := range t.Protocols {
+		if p == q {
+			return true
+		}
+	}
+	return false
+}
+
+// MatchesPort reports whether a socket of protocol p that is bound to local is
+// one that t asks for: one whose address reaches t's, either being a wildcard.
+func (t Target) MatchesPort(p Protocol, local netip.AddrPort) bool {
+	if t.Kind != PortTarget || !t.asks(p) || local.Port() < t.PortLow || local.Port() > t.PortHigh {
+		return false
+	}
+	if !t.Addr.IsValid() || t.Addr.IsUnspecified() {
+		return true
+	}
+	addr := local.Addr().Unmap()
+	return addr == t.Addr || addr.IsUnspecified() && (addr.Is6() || t.Addr.Is4())
+}

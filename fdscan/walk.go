@@ -1,0 +1,321 @@
+package fdscan
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Walker finds the descriptors that refer to what is wanted, in every process.
+// The walk over /proc is one implementation; a BPF iterator can be another.
+type Walker interface {
+	// Walk calls found for each descriptor that w wants, from one goroutine
+	// at a time and in no particular order, and gap for each process that
+	// could not be read. A process that ends meanwhile is neither.
+	Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error
+}
+
+// Want is what a walk looks for.
+type Want struct {
+	// Sockets are inodes of sockfs; AllSockets takes every socket instead.
+	Sockets    map[uint64]bool
+	AllSockets bool
+	// Pipes are inodes of pipefs.
+	Pipes map[uint64]bool
+	// Files are device and inode, as statx(2) tells them.
+	Files map[FileID]bool
+	// Rings also finds every io_uring instance.
+	Rings bool
+	// PIDs limits the walk to these processes; empty for all.
+	PIDs []int
+}
+
+// FileID identifies a file: st_dev and st_ino.
+type FileID struct{ Device, Inode uint64 }
+
+// Ref is a descriptor that a walk found.
+type Ref struct {
+	PID int
+	TID int // set when only the thread's own table holds it
+	FD  int
+	// Kind is what the link text says: "socket", "pipe", "io_uring", "file".
+	Kind  RefKind
+	Inode uint64
+	File  FileID // of a RefFile
+	Via   Via
+	Note  string // of a ViaMemory
+}
+
+// RefKind is the kind of a Ref.
+type RefKind uint8
+
+// The kinds of Refs.
+const (
+	RefSocket RefKind = iota
+	RefPipe
+	RefRing
+	RefFile
+)
+
+// ProcWalker walks /proc/PID/fd: getdents64 for the numbers, readlinkat for
+// what they are, without opening, stat-ing or allocating per descriptor.
+// readlinkat never touches the file's own file system, so a dead NFS mount
+// cannot hang a question about sockets. A question about files uses statx with
+// AT_STATX_DONT_SYNC, which answers from what is cached.
+type ProcWalker struct {
+	// Root is the mount point of proc(5), normally "/proc".
+	Root string
+	// Workers is the number of threads; 0 for one for each processor, four
+	// at most: the walk is bound by the kernel's work.
+	Workers int
+}
+
+// direntBuffer holds about 2,700 entries of /proc/PID/fd.
+const direntBuffer = 64 << 10
+
+// Walk implements Walker.
+func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error {
+	pids := w.PIDs
+	if len(pids) == 0 {
+		var err error
+		if pids, err = listPIDs(p.Root); err != nil {
+			return err
+		}
+	}
+	var mu sync.Mutex
+	locked := func(r Ref) { mu.Lock(); found(r); mu.Unlock() }
+	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
+	workers := p.Workers
+	if workers == 0 {
+		workers = min(runtime.GOMAXPROCS(0), 4)
+	}
+	workers = max(1, min(workers, len(pids)/16))
+	var next atomic.Int64
+	run := func() {
+		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer)}
+		for ctx.Err() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= len(pids) {
+				return
+			}
+			s.process(pids[i])
+		}
+	}
+	var wg sync.WaitGroup
+	for range workers - 1 {
+		wg.Go(run)
+	}
+	run()
+	wg.Wait()
+	return ctx.Err()
+}
+
+// shard is the state of one worker. Its buffers are used for every process.
+type shard struct {
+	root  string
+	want  Want
+	found func(Ref)
+	gap   func(Gap)
+	path  []byte
+	dents []byte
+	tasks []byte
+	link  [64]byte
+}
+
+// process reads the tables of one process: its own, and those of threads that
+// have left it.
+func (s *shard) process(pid int) {
+	switch entries, err := s.table(pid, 0); {
+	case gone(err):
+		return
+	case err != nil:
+		s.gap(processGap("open "+filepath.Join(s.root, "PID/fd"), pid, err))
+	default:
+		s.threads(pid, entries == 0)
+	}
+	if len(s.want.Files) > 0 {
+		s.mappings(pid)
+	}
+}
+
+// threads reads the tables of threads that are not their leader's. The link
+// count of /proc/PID/task is two more than the number of threads, so that a
+// process with one thread costs one statx.
+func (s *shard) threads(pid int, leaderEmpty bool) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, s.name(pid, 0, "task"), unix.AT_STATX_DONT_SYNC, unix.STATX_NLINK, &st); err != nil || st.Nlink <= 3 {
+		return
+	}
+	// tables holds one thread of each table met so far, the leader's first.
+	// The table of a leader that has exited is empty and compares with none.
+	var tables []int
+	if !leaderEmpty {
+		tables = append(tables, pid)
+	}
+	if s.tasks == nil {
+		s.tasks = make([]byte, direntBuffer)
+	}
+	fd, err := unix.Open(s.name(pid, 0, "task"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Getdents(fd, s.tasks)
+		if n <= 0 || err != nil {
+			return
+		}
+		eachDirent(s.tasks[:n], func(name []byte) {
+			tid, ok := number(name)
+			if !ok || tid == pid && !leaderEmpty || sameTable(tables, tid) {
+				return
+			}
+			if _, err := s.table(pid, tid); err == nil {
+				tables = append(tables, tid)
+			}
+		})
+	}
+}
+
+// sameTable reports whether tid uses one of the descriptor tables of tids. A
+// thread that cannot be compared counts as sharing: kcmp(2) is refused where
+// /proc/PID/fd is refused too, and that is already a gap.
+func sameTable(tids []int, tid int) bool {
+	for _, other := range tids {
+		if differ, err := kcmpFiles(other, tid); err != nil || !differ {
+			return true
+		}
+	}
+	return false
+}
+
+// kcmpFiles compares the descriptor tables of two threads (kcmp(2),
+// KCMP_FILES; needs CONFIG_KCMP and PTRACE_MODE_READ_REALCREDS).
+func kcmpFiles(a, b int) (differ bool, err error) {
+	const kcmpTypeFiles = 2
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpTypeFiles, 0, 0, 0)
+	if errno != 0 {
+		return false, errno
+	}
+	return r != 0, nil
+}
+
+// table reads one descriptor table and returns how many entries it has.
+func (s *shard) table(pid, tid int) (entries int, err error) {
+	dir, err := unix.Open(s.name(pid, tid, "fd"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(dir)
+	for {
+		n, err := unix.Getdents(dir, s.dents)
+		if err != nil {
+			return entries, err
+		}
+		if n <= 0 {
+			return entries, nil
+		}
+		eachDirent(s.dents[:n], func(name []byte) {
+			fd, ok := number(name)
+			if !ok {
+				return
+			}
+			entries++
+			s.descriptor(dir, name, Ref{PID: pid, TID: tid, FD: fd})
+		})
+	}
+}
+
+// descriptor looks at one entry of a table. name ends with a NUL beyond its
+// length, as the kernel wrote it.
+func (s *shard) descriptor(dir int, name []byte, r Ref) {
+	n, errno := readlinkat(dir, name, s.link[:])
+	if errno != 0 {
+		return // closed since getdents64, or in a process that has ended
+	}
+	r.Via = ViaTable
+	if r.TID != 0 {
+		r.Via = ViaThread
+	}
+	link := s.link[:n]
+	switch {
+	case hasPrefix(link, "socket:["):
+		r.Kind, r.Inode = RefSocket, inodeOf(link[len("socket:["):])
+		if s.want.AllSockets || s.want.Sockets[r.Inode] {
+			s.found(r)
+		}
+	case hasPrefix(link, "pipe:["):
+		if len(s.want.Pipes) == 0 {
+			return
+		}
+		r.Kind, r.Inode = RefPipe, inodeOf(link[len("pipe:["):])
+		if s.want.Pipes[r.Inode] {
+			s.found(r)
+		}
+	case s.want.Rings && string(link) == "anon_inode:[io_uring]":
+		r.Kind = RefRing
+		s.found(r)
+	case len(s.want.Files) > 0 && link[0] == '/':
+		r.Kind = RefFile
+		s.file(dir, string(name), r)
+	}
+}
+
+// file compares the file behind a link with those wanted.
+func (s *shard) file(dir int, name string, r Ref) {
+	var st unix.Statx_t
+	if err := unix.Statx(dir, name, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st); err != nil {
+		return
+	}
+	r.File = FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+	if s.want.Files[r.File] {
+		s.found(r)
+	}
+}
+
+// name is the NUL-free path of a file of a process or thread.
+func (s *shard) name(pid, tid int, file string) string {
+	b := append(s.path[:0], s.root...)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(pid), 10)
+	if tid != 0 {
+		b = append(b, "/task/"...)
+		b = strconv.AppendInt(b, int64(tid), 10)
+	}
+	b = append(b, '/')
+	b = append(b, file...)
+	s.path = b
+	return string(b)
+}
+
+// listPIDs returns the numeric names of root in ascending order, as the kernel
+// lists them.
+func listPIDs(root string) ([]int, error) {
+	dir, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: root, Err: err}
+	}
+	defer unix.Close(dir)
+	var pids []int
+	buf := make([]byte, direntBuffer)
+	for {
+		n, err := unix.Getdents(dir, buf)
+		if err != nil {
+			return nil, &fs.PathError{Op: "getdents64", Path: root, Err: err}
+		}
+		if n <= 0 {
+			return pids, nil
+		}
+		eachDirent(buf[:n], func(name []byte) {
+			if pid, ok := number(name); ok {
+				pids = append(pids, pid)
+			}
+		})
+	}
+}

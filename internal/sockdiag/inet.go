@@ -1,0 +1,173 @@
+package sockdiag
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// The states of idiag_state: enum of include/net/tcp_states.h.
+const (
+	Established   = 1
+	SynSent       = 2
+	SynRecv       = 3
+	FinWait1      = 4
+	FinWait2      = 5
+	TimeWait      = 6
+	Close         = 7
+	CloseWait     = 8
+	LastAck       = 9
+	Listen        = 10
+	Closing       = 11
+	NewSynRecv    = 12
+	BoundInactive = 13 // asked for since Linux 6.8; answered as Close
+)
+
+// AllStates asks for every state, bound-only sockets included.
+const AllStates = 1<<(BoundInactive+1) - 2
+
+// The attributes of linux/inet_diag.h that are read or sent.
+const (
+	reqBytecode = 1
+	reqProtocol = 3
+
+	attrV6Only   = 11
+	attrCgroupID = 21
+)
+
+// The operations of the filter bytecode (enum of linux/inet_diag.h).
+const (
+	opSourceGE = 2
+	opSourceLE = 3
+)
+
+// sizeofInetMsg is the size of struct inet_diag_msg.
+const sizeofInetMsg = 72
+
+// InetRequest asks for the sockets of one family and protocol.
+type InetRequest struct {
+	Family   uint8  // unix.AF_INET or unix.AF_INET6
+	Protocol uint32 // unix.IPPROTO_TCP, _UDP, _UDPLITE, _MPTCP
+	States   uint32 // a bit for each state
+	// PortLow and PortHigh bound the local port; both 0 asks for all.
+	PortLow, PortHigh uint16
+}
+
+// Inet is one row of an inet table: struct inet_diag_msg and its attributes.
+type Inet struct {
+	Family  uint8
+	State   uint8
+	Timer   uint8 // 0 none, 1 retransmit, 2 keepalive, 3 TIME_WAIT, 4 window probe
+	Retrans uint8
+	// V6Only is IPV6_V6ONLY; meaningful when HasV6Only.
+	V6Only, HasV6Only bool
+	Local, Remote     netip.AddrPort
+	Interface         uint32
+	Cookie            uint64
+	Expires           uint32 // milliseconds
+	RecvQueue         uint32 // a listener's queued connections
+	SendQueue         uint32 // a listener's backlog limit
+	UID               uint32
+	Inode             uint32
+	CgroupID          uint64 // 0 when not reported (Linux 5.9)
+}
+
+// Inet returns the rows that r asks for. On ErrInterrupted the rows of the
+// last try come with the error.
+func (c *Conn) Inet(r InetRequest) ([]Inet, error) {
+	var rows []Inet
+	err := c.dump(r.encode(), func() { rows = rows[:0] }, func(payload []byte) error {
+		row, err := parseInet(payload)
+		if err == nil {
+			rows = append(rows, row)
+		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("sock_diag %s: %w", r.name(), err)
+	}
+	return rows, err
+}
+
+func (r InetRequest) name() string {
+	names := map[uint32]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_UDPLITE: "udplite", unix.IPPROTO_MPTCP: "mptcp"}
+	if r.Family == unix.AF_INET6 {
+		return names[r.Protocol] + "6"
+	}
+	return names[r.Protocol]
+}
+
+// encode makes a struct inet_diag_req_v2 and its attributes.
+func (r InetRequest) encode() []byte {
+	protocol := uint8(r.Protocol)
+	if r.Protocol > 255 {
+		protocol = unix.IPPROTO_TCP
+	}
+	b := make([]byte, 56, 96)
+	b[0], b[1] = r.Family, protocol
+	binary.NativeEndian.PutUint32(b[4:], r.States)
+	// The cookie INET_DIAG_NOCOOKIE of the rest of the id: not one socket.
+	for i := 48; i < 56; i++ {
+		b[i] = 0xff
+	}
+	if r.PortLow|r.PortHigh != 0 {
+		b = appendAttribute(b, reqBytecode, r.bytecode())
+	}
+	if r.Protocol > 255 {
+		b = appendAttribute(b, reqProtocol, binary.NativeEndian.AppendUint32(nil, r.Protocol))
+	}
+	return b
+}
+
+// bytecode lets a socket pass whose source port lies in the range. Each test is
+// two struct inet_diag_bc_op: the operation with the distances to jump when it
+// holds (yes, one byte) and when not (no), and then the port in the place of no.
+// A jump to 4 beyond the end rejects.
+func (r InetRequest) bytecode() []byte {
+	const end = 16
+	op := func(b []byte, code uint8, port uint16) []byte {
+		no := uint16(end + 4 - len(b))
+		b = append(b, code, 8)
+		b = binary.NativeEndian.AppendUint16(b, no)
+		b = append(b, 0, 0)
+		return binary.NativeEndian.AppendUint16(b, port)
+	}
+	return op(op(make([]byte, 0, end), opSourceGE, r.PortLow), opSourceLE, r.PortHigh)
+}
+
+func parseInet(b []byte) (Inet, error) {
+	if len(b) < sizeofInetMsg {
+		return Inet{}, fmt.Errorf("parse inet_diag_msg: %d bytes, want %d", len(b), sizeofInetMsg)
+	}
+	m := Inet{
+		Family: b[0], State: b[1], Timer: b[2], Retrans: b[3],
+		Interface: binary.NativeEndian.Uint32(b[40:]),
+		// The cookie is two 32-bit words, the low one first.
+		Cookie:    uint64(binary.NativeEndian.Uint32(b[44:])) | uint64(binary.NativeEndian.Uint32(b[48:]))<<32,
+		Expires:   binary.NativeEndian.Uint32(b[52:]),
+		RecvQueue: binary.NativeEndian.Uint32(b[56:]),
+		SendQueue: binary.NativeEndian.Uint32(b[60:]),
+		UID:       binary.NativeEndian.Uint32(b[64:]),
+		Inode:     binary.NativeEndian.Uint32(b[68:]),
+	}
+	m.Local = addrPort(m.Family, b[8:24], binary.BigEndian.Uint16(b[4:]))
+	m.Remote = addrPort(m.Family, b[24:40], binary.BigEndian.Uint16(b[6:]))
+	err := attributes(b[sizeofInetMsg:], func(kind uint16, value []byte) {
+		switch {
+		case kind == attrV6Only && len(value) >= 1:
+			m.V6Only, m.HasV6Only = value[0] != 0, true
+		case kind == attrCgroupID && len(value) >= 8:
+			m.CgroupID = binary.NativeEndian.Uint64(value)
+		}
+	})
+	return m, err
+}
+
+func addrPort(family uint8, b []byte, port uint16) netip.AddrPort {
+	if family == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[:4])), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[:16])), port)
+}

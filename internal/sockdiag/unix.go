@@ -1,0 +1,97 @@
+package sockdiag
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// What to show of a unix socket (UDIAG_SHOW_* of linux/unix_diag.h).
+const (
+	unixShowName  = 0x01
+	unixShowVFS   = 0x02
+	unixShowPeer  = 0x04
+	unixShowQueue = 0x10
+	unixShowUID   = 0x40
+)
+
+// The attributes of a unix_diag reply.
+const (
+	unixName  = 0
+	unixVFS   = 1
+	unixPeer  = 2
+	unixQueue = 4
+	unixUID   = 7
+)
+
+// sizeofUnixMsg is the size of struct unix_diag_msg.
+const sizeofUnixMsg = 16
+
+// Unix is one row of the unix table: struct unix_diag_msg and its attributes.
+type Unix struct {
+	Type  uint8 // unix.SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET
+	State uint8 // Established, Listen or Close
+	Inode uint32
+	// Cookie is SO_COOKIE.
+	Cookie uint64
+	// Name is the bound name as raw bytes; an abstract one begins with NUL.
+	Name string
+	// FileInode and FileDevice identify the file of a bound path; the device
+	// is the kernel's own number, major<<20 | minor.
+	FileInode, FileDevice uint32
+	Peer                  uint32 // the peer's inode, 0 for none
+	// RecvQueue is bytes (a listener's queued connections), SendQueue bytes
+	// (a listener's backlog limit).
+	RecvQueue, SendQueue uint32
+	UID                  uint32
+	HasUID               bool // Linux 5.3
+}
+
+// Unix returns the unix sockets of the namespace.
+func (c *Conn) Unix() ([]Unix, error) {
+	b := make([]byte, 24)
+	b[0] = unix.AF_UNIX
+	binary.NativeEndian.PutUint32(b[4:], ^uint32(0))
+	binary.NativeEndian.PutUint32(b[12:], unixShowName|unixShowVFS|unixShowPeer|unixShowQueue|unixShowUID)
+	var rows []Unix
+	err := c.dump(b, func() { rows = rows[:0] }, func(payload []byte) error {
+		row, err := parseUnix(payload)
+		if err == nil {
+			rows = append(rows, row)
+		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("sock_diag unix: %w", err)
+	}
+	return rows, err
+}
+
+func parseUnix(b []byte) (Unix, error) {
+	if len(b) < sizeofUnixMsg {
+		return Unix{}, fmt.Errorf("parse unix_diag_msg: %d bytes, want %d", len(b), sizeofUnixMsg)
+	}
+	m := Unix{
+		Type: b[1], State: b[2],
+		Inode:  binary.NativeEndian.Uint32(b[4:]),
+		Cookie: uint64(binary.NativeEndian.Uint32(b[8:])) | uint64(binary.NativeEndian.Uint32(b[12:]))<<32,
+	}
+	err := attributes(b[sizeofUnixMsg:], func(kind uint16, value []byte) {
+		switch {
+		case kind == unixName:
+			m.Name = string(value)
+		case kind == unixVFS && len(value) >= 8:
+			m.FileInode = binary.NativeEndian.Uint32(value)
+			m.FileDevice = binary.NativeEndian.Uint32(value[4:])
+		case kind == unixPeer && len(value) >= 4:
+			m.Peer = binary.NativeEndian.Uint32(value)
+		case kind == unixQueue && len(value) >= 8:
+			m.RecvQueue = binary.NativeEndian.Uint32(value)
+			m.SendQueue = binary.NativeEndian.Uint32(value[4:])
+		case kind == unixUID && len(value) >= 4:
+			m.UID, m.HasUID = binary.NativeEndian.Uint32(value), true
+		}
+	})
+	return m, err
+}
