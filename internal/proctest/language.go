@@ -1,0 +1,252 @@
+package proctest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// operation is one step of a role, as the language of the package writes it:
+//
+//	NAME ARGUMENT… KEY=VALUE… { BODY }
+type operation struct {
+	Name    string
+	Args    []string
+	Options map[string]string
+	// Body is the role of the process that the operation starts.
+	Body []*operation
+	// Process numbers the process that Body describes; 0 when the operation
+	// starts none. The process that a whole script describes is number 1.
+	Process int
+}
+
+func (op *operation) String() string { return strings.Join(append([]string{op.Name}, op.Args...), " ") }
+
+// option returns the value of an option, or the default.
+func (op *operation) option(key, otherwise string) string {
+	if value, ok := op.Options[key]; ok {
+		return value
+	}
+	return otherwise
+}
+
+// flag returns an option whose value is 0 or 1.
+func (op *operation) flag(key string, otherwise bool) (bool, error) {
+	switch value, ok := op.Options[key]; {
+	case !ok:
+		return otherwise, nil
+	case value == "0":
+		return false, nil
+	case value == "1":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%s: %s=%q is neither 0 nor 1", op, key, value)
+	}
+}
+
+// number returns an option whose value is a decimal number.
+func (op *operation) number(key string, otherwise int) (int, error) {
+	value, ok := op.Options[key]
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %s=%q is no number", op, key, value)
+	}
+	return n, nil
+}
+
+// parse reads a script and checks it against the specifications of the
+// operations, so that what remains to go wrong is up to the kernel.
+func parse(script string) ([]*operation, error) {
+	p := parser{rest: script}
+	ops, err := p.block(false)
+	if err != nil {
+		return nil, err
+	}
+	ops, err = repeat(ops)
+	if err != nil {
+		return nil, err
+	}
+	processes := 1
+	number(ops, &processes)
+	if err := check(ops, false); err != nil {
+		return nil, err
+	}
+	return ops, nil
+}
+
+// Token kinds besides words.
+const (
+	separator  = ";"
+	blockOpen  = "{"
+	blockClose = "}"
+)
+
+// parser cuts a script into words. A word in double quotes is a Go string; it
+// is never an option, a brace, or a separator.
+type parser struct{ rest string }
+
+// next returns the next token; ok is false at the end of the script.
+func (p *parser) next() (token string, quoted, ok bool, err error) {
+	p.rest = strings.TrimLeft(p.rest, " \t\r")
+	switch {
+	case p.rest == "":
+		return "", false, false, nil
+	case p.rest[0] == '\n':
+		p.rest = p.rest[1:]
+		return separator, false, true, nil
+	case p.rest[0] == '"':
+		literal, err := strconv.QuotedPrefix(p.rest)
+		if err != nil {
+			return "", false, false, fmt.Errorf("word in quotes never ends: %s", p.rest)
+		}
+		p.rest = p.rest[len(literal):]
+		word, err := strconv.Unquote(literal)
+		return word, true, true, err
+	case strings.ContainsRune(";{}", rune(p.rest[0])):
+		token, p.rest = p.rest[:1], p.rest[1:]
+		return token, false, true, nil
+	}
+	end := strings.IndexAny(p.rest, " \t\r\n;{}")
+	if end < 0 {
+		end = len(p.rest)
+	}
+	token, p.rest = p.rest[:end], p.rest[end:]
+	return token, false, true, nil
+}
+
+// optionWord is KEY=VALUE. Keys are lower case: LISTEN_FDS=1 is an argument.
+var optionWord = regexp.MustCompile(`^([a-z][a-z0-9]*)=(.*)$`)
+
+// block reads operations up to the end of the script, or to the closing brace.
+func (p *parser) block(nested bool) ([]*operation, error) {
+	var ops []*operation
+	var op *operation
+	end := func() {
+		if op != nil {
+			ops = append(ops, op)
+		}
+		op = nil
+	}
+	for {
+		token, quoted, ok, err := p.next()
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok && nested:
+			return nil, fmt.Errorf("a %q has no %q", blockOpen, blockClose)
+		case !ok:
+			end()
+			return ops, nil
+		case quoted && op == nil:
+			return nil, fmt.Errorf("operation expected, found %q", token)
+		case quoted:
+			op.Args = append(op.Args, token)
+		case token == separator:
+			end()
+		case token == blockClose && !nested:
+			return nil, fmt.Errorf("a %q has no %q", blockClose, blockOpen)
+		case token == blockClose:
+			end()
+			return ops, nil
+		case token == blockOpen && op == nil:
+			return nil, fmt.Errorf("operation expected, found %q", token)
+		case token == blockOpen:
+			if op.Body, err = p.block(true); err != nil {
+				return nil, err
+			}
+			if op.Body == nil {
+				op.Body = []*operation{}
+			}
+			end()
+		case op == nil:
+			op = &operation{Name: token, Options: map[string]string{}}
+		default:
+			if m := optionWord.FindStringSubmatch(token); m != nil {
+				op.Options[m[1]] = m[2]
+			} else {
+				op.Args = append(op.Args, token)
+			}
+		}
+	}
+}
+
+// repeat writes out operations that have times=N.
+func repeat(ops []*operation) ([]*operation, error) {
+	var out []*operation
+	for _, op := range ops {
+		times, err := op.number("times", 1)
+		if err != nil {
+			return nil, err
+		}
+		delete(op.Options, "times")
+		if op.Body != nil {
+			if op.Body, err = repeat(op.Body); err != nil {
+				return nil, err
+			}
+			if op.Body == nil {
+				op.Body = []*operation{}
+			}
+		}
+		for range times {
+			out = append(out, op.clone())
+		}
+	}
+	return out, nil
+}
+
+func (op *operation) clone() *operation {
+	c := *op
+	if op.Body != nil {
+		c.Body = make([]*operation, len(op.Body))
+		for i, inner := range op.Body {
+			c.Body[i] = inner.clone()
+		}
+	}
+	return &c
+}
+
+// number gives each process that ops start its number, in the order in which
+// they are written.
+func number(ops []*operation, last *int) {
+	for _, op := range ops {
+		if specifications[op.Name].process {
+			*last++
+			op.Process = *last
+		}
+		number(op.Body, last)
+	}
+}
+
+// check reports the first operation that does not meet its specification. The
+// operations of a raw child, whose fork has no exec, are system calls only.
+func check(ops []*operation, raw bool) error {
+	for i, op := range ops {
+		spec, ok := specifications[op.Name]
+		switch {
+		case !ok:
+			return fmt.Errorf("unknown operation %q", op.Name)
+		case len(op.Args) < spec.min || spec.max >= 0 && len(op.Args) > spec.max:
+			return fmt.Errorf("%s: usage: %s", op, spec.usage)
+		case op.Body != nil && !spec.block:
+			return fmt.Errorf("%s takes no block", op.Name)
+		case raw && spec.compile == nil && !spec.raw:
+			return fmt.Errorf("%s: a raw fork cannot do this; use exec { … }", op)
+		case spec.last && i != len(ops)-1:
+			return fmt.Errorf("%s: nothing can follow it", op)
+		}
+		for key := range op.Options {
+			if !slices.Contains(spec.options, key) {
+				return fmt.Errorf("%s: unknown option %s=; usage: %s", op, key, spec.usage)
+			}
+		}
+		if err := check(op.Body, raw || spec.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}

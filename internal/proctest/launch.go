@@ -1,0 +1,228 @@
+package proctest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// roleVariable in the environment makes this program a role.
+const roleVariable = "PROCTEST_ROLE"
+
+// roleName is what a role's process calls itself, unless told otherwise.
+const roleName = "holder"
+
+// environment is that of every process of a role: without what the runner's
+// could say to a process about descriptors, such as LISTEN_FDS or MAKEFLAGS.
+func environment() []string {
+	var kept []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
+}
+
+// roleEnvironment makes this program take a role. The runtime would hold the
+// CPU limit of its cgroup open.
+func roleEnvironment(base []string, which string) []string {
+	return append(base[:len(base):len(base)], "GODEBUG=containermaxprocs=0", roleVariable+"="+which)
+}
+
+// launch is an exec of a program or of another role.
+type launch struct {
+	environment []string
+	attributes  syscall.SysProcAttr
+	newNet      bool
+	// passed are put at descriptor 3 and up.
+	passed []entry
+	// path is the program of a role; empty for this one.
+	path string
+	// report is the descriptor that takes the facts of a role.
+	report int
+}
+
+// options reads the options of exec.
+func (l *launch) options(op *operation, t table) (err error) {
+	l.report = 1
+	if l.newNet, err = op.flag("newnet", false); err != nil {
+		return err
+	}
+	newPID, err := op.flag("newpid", false)
+	if err != nil {
+		return err
+	}
+	if newPID {
+		l.attributes.Cloneflags |= unix.CLONE_NEWPID
+	}
+	uid, err := op.number("uid", -1)
+	if err != nil {
+		return err
+	}
+	if uid >= 0 {
+		l.attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	}
+	if words := op.option("pass", ""); words != "" {
+		if l.passed, err = t.findAll(strings.Split(words, ",")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// files are the child's first descriptors.
+func (l *launch) files(stdin, stdout int) []uintptr {
+	files := []uintptr{uintptr(stdin), uintptr(stdout), 2}
+	for _, e := range l.passed {
+		files = append(files, uintptr(e.FD))
+	}
+	return files
+}
+
+// program executes another program, and returns its pid.
+func (l *launch) program(path string, argv []string) (pid int, err error) {
+	err = l.inNamespace(func() (err error) {
+		pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{
+			Env: l.environment, Files: l.files(0, 0), Sys: &l.attributes,
+		})
+		return err
+	})
+	return pid, err
+}
+
+// role executes this program in another role.
+func (l *launch) role(req *request) error {
+	message, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	path := l.path
+	if path == "" {
+		path = "/proc/self/exe"
+	}
+	err = l.inNamespace(func() error {
+		_, err := syscall.ForkExec(path, []string{req.Name}, &syscall.ProcAttr{
+			Env:   roleEnvironment(l.environment, "role"),
+			Files: l.files(pipe[0], l.report),
+			Sys:   &l.attributes,
+		})
+		return err
+	})
+	unix.Close(pipe[0])
+	if err == nil {
+		err = writeAll(pipe[1], message)
+	}
+	unix.Close(pipe[1])
+	return err
+}
+
+// inNamespace calls f, in a new network namespace if the launch asks for one.
+func (l *launch) inNamespace(f func() error) error {
+	if !l.newNet {
+		return f()
+	}
+	return inNewNet(f)
+}
+
+// inNewNet calls f with the calling thread, which is locked, in a new network
+// namespace whose loopback device is up.
+func inNewNet(f func() error) error {
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer unix.Close(home)
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("unshare network namespace: %w", err)
+	}
+	err = loopbackUp()
+	if err == nil {
+		err = f()
+	}
+	if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
+		return fmt.Errorf("go back to the network namespace: %w", back)
+	}
+	return err
+}
+
+// loopbackUp sets IFF_UP on lo of the thread's network namespace.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
+	var device struct { // struct ifreq
+		name  [unix.IFNAMSIZ]byte
+		flags uint16
+		_     [22]byte
+	}
+	copy(device.name[:], "lo")
+	device.flags = unix.IFF_UP
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&device))); errno != 0 {
+		return fmt.Errorf("set lo up: %w", errno)
+	}
+	return nil
+}
+
+// inherited is the table of a program that this process executes.
+func (r *role) inherited(passed []entry) table {
+	var t table
+	for i, e := range passed {
+		e.FD = 3 + i
+		t = append(t, e)
+	}
+	for _, e := range r.table {
+		flags, err := unix.FcntlInt(uintptr(e.FD), unix.F_GETFD, 0)
+		switch {
+		case err != nil, flags&unix.FD_CLOEXEC != 0, e.TID != 0:
+			// The exec closes it, or another thread has it.
+		case e.FD < 3+len(passed):
+			// Its number is another's now.
+		case t.has(e.Name):
+			t.add(e.Name+strconv.Itoa(e.FD), e.Kind, e.FD)
+		default:
+			t = append(t, e)
+		}
+	}
+	return t
+}
+
+// copyOfProgram returns the path of a copy of this program under another name.
+func copyOfProgram(directory, name string) (string, error) {
+	path := filepath.Join(directory, filepath.Base(name))
+	from, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open /proc/self/exe: %w", err)
+	}
+	defer unix.Close(from)
+	to, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o755)
+	if err == unix.EEXIST {
+		return path, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("create %s: %w", path, err)
+	}
+	defer unix.Close(to)
+	for {
+		n, err := unix.Sendfile(to, from, nil, 1<<30)
+		if err != nil {
+			return "", fmt.Errorf("copy the program to %s: %w", path, err)
+		}
+		if n == 0 {
+			return path, nil
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package proctest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A role process keeps its descriptor table clean, since the table is what
+// tests look at: besides 0, 1 and 2 it holds only what its script makes. So
+// nothing here uses os.File or package net, which open an epoll instance; and
+// the runtime is told not to hold a cgroup's CPU limit open (environment).
+//
+// Descriptor 0 brings the request and is then /dev/null; 1 takes the facts and
+// is then /dev/null, which is how the supervisor learns that all have reported.
+
+// request is what a role process is told by its parent.
+type request struct {
+	Process    int
+	Operations []*operation
+	// Name is what the process calls itself (/proc/PID/comm).
+	Name string
+	// Table is what it inherits, and Sockets what its ancestors have made.
+	Table   table
+	Sockets []Socket
+	// Orphan tells that the parent ends first.
+	Orphan bool
+	// Directory is for copies of the program, and other files.
+	Directory string
+}
+
+// facts is what a role process reports when everything is in place.
+type facts struct {
+	Process  int
+	Error    string
+	Table    table
+	Sockets  []Socket
+	Raw      []rawFact
+	Programs []programFact
+	End      end
+}
+
+// rawFact is what a raw child cannot tell about itself.
+type rawFact struct {
+	Process int
+	Table   table
+	End     end
+}
+
+// programFact is a program that exec has started, with its pid as the parent
+// sees it.
+type programFact struct {
+	Process, PID int
+	Path         string
+	Table        table
+}
+
+// end is how a process goes on after its report.
+type end struct {
+	// Call is the system call that it is going to wait in; 0 when unknown.
+	Call uintptr
+	// TID is the thread that waits; 0 for the leader.
+	TID int
+	// Exits tells that the process ends.
+	Exits bool
+}
+
+// role is a process that carries out operations.
+type role struct {
+	request
+	table table
+	facts facts
+	// leaves tells that the process ends before its children do.
+	leaves bool
+}
+
+// playRole is the main function of a role process; it does not return.
+func playRole() {
+	onMainThread(func() {
+		if err := readRequestAndPlay(); err != nil {
+			os.Exit(1)
+		}
+	})
+}
+
+// onMainThread runs f on the thread that leads the process, and does not
+// return. So /proc/PID/syscall is what the role does, and PR_SET_PDEATHSIG of
+// its children follows the process.
+func onMainThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		f()
+	}
+	// This thread is kept busy, and another goroutine gets another one.
+	go onMainThread(f)
+	select {}
+}
+
+func readRequestAndPlay() error {
+	text, err := io.ReadAll(descriptor(0))
+	if err != nil {
+		return err
+	}
+	r := &role{}
+	if err := json.Unmarshal(text, &r.request); err != nil {
+		return err
+	}
+	r.facts.Process = r.Process
+	if err := r.play(); err != nil {
+		r.facts.Error = err.Error()
+		r.report()
+		return err
+	}
+	return nil
+}
+
+// play does everything that the role says, reports, and goes on as it says.
+func (r *role) play() error {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev/null: %w", err)
+	}
+	if err := unix.Dup3(null, 0, 0); err != nil {
+		return err
+	}
+	unix.Close(null)
+	if err := setComm(r.Name); err != nil {
+		return err
+	}
+	if r.Orphan {
+		time.AfterFunc(orphanSeconds*time.Second, func() { os.Exit(1) })
+	}
+	go reap()
+	r.table = r.Table
+	r.leaves = exits(r.Operations)
+
+	finale := pause()
+	r.facts.End = end{Call: sysPause}
+	for _, op := range r.Operations {
+		spec := specifications[op.Name]
+		if spec.compile == nil {
+			if err := spec.run(r, op); err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+			continue
+		}
+		calls, err := spec.compile(&r.table, op)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		switch op.Name {
+		case "serve":
+			finale, r.facts.End.Call = calls, serveModes[op.Args[0]].call
+		case "exit":
+			finale, r.facts.End = calls, end{Exits: true}
+		default:
+			if err := calls.perform(); err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+		}
+	}
+	r.facts.Table = r.table
+	if err := r.report(); err != nil {
+		return err
+	}
+	return finale.perform()
+}
+
+// report sends the facts in one message, and ends the way to make one.
+func (r *role) report() error {
+	message, err := json.Marshal(r.facts)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Write(1, message); err != nil {
+		return err
+	}
+	return unix.Dup3(0, 1, 0)
+}
+
+// known returns every socket that this process or an ancestor has made.
+func (r *role) known() []Socket { return slices.Concat(r.Sockets, r.facts.Sockets) }
+
+// socketOf returns the newest socket with this name.
+func (r *role) socketOf(name string) (Socket, bool) {
+	for _, s := range slices.Backward(r.known()) {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Socket{}, false
+}
+
+// reap collects children that have ended, so that they are gone and no zombies.
+func reap() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	for range ended {
+		reapAll()
+	}
+}
+
+func reapAll() {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if err != unix.EINTR && pid <= 0 {
+			return
+		}
+	}
+}
+
+// setComm names the process as /proc/PID/comm shows it: after an exec of
+// /proc/self/exe that would be "exe".
+func setComm(name string) error {
+	fd, err := unix.Open("/proc/self/comm", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /proc/self/comm: %w", err)
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(name))
+	return err
+}
+
+// descriptor reads a descriptor without os.File.
+type descriptor int
+
+func (d descriptor) Read(buffer []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(d), buffer)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// writeAll writes to a descriptor without os.File.
+func writeAll(fd int, text []byte) error {
+	for len(text) > 0 {
+		n, err := unix.Write(fd, text)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		text = text[max(n, 0):]
+	}
+	return nil
+}

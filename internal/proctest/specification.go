@@ -1,0 +1,49 @@
+package proctest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// specification says what an operation is, and how it is done. Exactly one of
+// compile and run is set.
+type specification struct {
+	usage, text string
+	min, max    int // number of arguments; max is -1 for any
+	options     []string
+	block       bool // it takes a body
+	process     bool // its body or its program is another process
+	raw         bool // its body runs as system calls only
+	last        bool // nothing can follow it
+	// compile returns the operation as system calls, and changes the table as
+	// they will.
+	compile func(t *table, op *operation) (program, error)
+	// run does what system calls prepared beforehand cannot.
+	run func(r *role, op *operation) error
+}
+
+// specifications are the words of the language. They are filled in by the
+// files of the operations.
+var specifications = map[string]*specification{}
+
+// define enters an operation, by the first word of its usage.
+func define(spec *specification) *specification {
+	name, _, _ := strings.Cut(spec.usage, " ")
+	if specifications[name] != nil || (spec.compile == nil) == (spec.run == nil) {
+		panic("proctest: bad specification of " + name)
+	}
+	specifications[name] = spec
+	return spec
+}
+
+// Language describes the operations, one paragraph each.
+func Language() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(specifications)) {
+		spec := specifications[name]
+		fmt.Fprintf(&b, "%s\n    %s\n", spec.usage, spec.text)
+	}
+	return b.String()
+}
