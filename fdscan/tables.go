@@ -192,7 +192,7 @@ func (l *lookup) asksProtocol(p Protocol) bool {
 
 func (l *lookup) wantsInet(s *Socket) bool {
 	for _, t := range l.question.Targets {
-		if t.MatchesPort(s.Protocol, s.Local.addrPort()) || t.Kind == InodeTarget && s.Inode != 0 && t.Inode == s.Inode {
+		if t.Matches(s) || t.Kind == InodeTarget && s.Inode != 0 && t.Inode == s.Inode {
 			return true
 		}
 	}

@@ -193,15 +193,21 @@ func (t Target) asks(p Protocol) bool {
 	return false
 }
 
-// MatchesPort reports whether a socket of protocol p that is bound to local is
-// one that t asks for: one whose address reaches t's, either being a wildcard.
-func (t Target) MatchesPort(p Protocol, local netip.AddrPort) bool {
-	if t.Kind != PortTarget || !t.asks(p) || local.Port() < t.PortLow || local.Port() > t.PortHigh {
+// Matches reports whether s is a socket that t, a port target, asks for: one
+// of its protocols, with a port of its range, at an address that reaches t's.
+func (t Target) Matches(s *Socket) bool {
+	if t.Kind != PortTarget || !t.asks(s.Protocol) || s.Local.Port < t.PortLow || s.Local.Port > t.PortHigh {
 		return false
 	}
-	if !t.Addr.IsValid() || t.Addr.IsUnspecified() {
+	local := s.Local.Addr.Unmap()
+	switch {
+	case !t.Addr.IsValid(), t.Addr.IsUnspecified() && (t.Addr.Is6() || local.Is4()), local == t.Addr:
 		return true
+	case !local.IsUnspecified():
+		return false
+	case local.Is4():
+		return t.Addr.Is4()
 	}
-	addr := local.Addr().Unmap()
-	return addr == t.Addr || addr.IsUnspecified() && (addr.Is6() || t.Addr.Is4())
+	// The IPv6 wildcard takes IPv4 too, unless it is told not to.
+	return t.Addr.Is6() || s.V6Only == nil || !*s.V6Only
 }

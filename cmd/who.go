@@ -1,0 +1,300 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/inspect/rules"
+	"stray/report"
+)
+
+// whoFlags are the flags of who.
+type whoFlags struct {
+	out     *output
+	pids    []int
+	all     bool
+	deep    bool
+	pidOnly bool
+	wait    string
+	timeout time.Duration
+	strict  bool
+}
+
+func (a *app) who() *cobra.Command {
+	w := &whoFlags{}
+	c := &cobra.Command{
+		Use:   "who TARGET…",
+		Short: "every holder of a port, socket or file, and whether the port can be bound",
+		Long: `who names every holder of a port, socket or file: in every network namespace,
+in threads with tables of their own, in io_uring instances and in messages in
+flight; says how each came by it; and whether the port can be bound, and who
+says no.
+
+A TARGET is one of
+  ` + strings.ReplaceAll(fdscan.TargetForms, ", ", "\n  ") + `
+
+Exit codes: 0 held (any of several targets), 1 free, 2 usage, 3 unknown: the
+socket tables of this network namespace could not be read whole. With --wait:
+0 reached, 3 cannot be known, 4 timeout.`,
+		Example: `  stray who 18080
+  stray who --wait free --timeout 30s 18080 && server
+  stray who -o json udp:53 unix:/run/x.sock`,
+		ValidArgsFunction: completeTargets,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.runWho(c.Context(), c, w, args)
+		},
+	}
+	w.out = a.outputFlags(c)
+	f := c.Flags()
+	f.IntSliceVarP(&w.pids, "pid", "p", nil, "only these processes (repeatable)")
+	f.BoolVarP(&w.all, "all", "a", false, "also the connections that a listener explains")
+	f.BoolVar(&w.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
+	f.BoolVarP(&w.pidOnly, "terse", "t", false, "only the pids that hold listeners and bound sockets of this namespace, one on a line")
+	f.StringVar(&w.wait, "wait", "", "wait until it is free or held")
+	f.DurationVar(&w.timeout, "timeout", 0, "give up waiting after this time (default: never)")
+	f.BoolVar(&w.strict, "strict", false, "exit 3 when any process could not be read")
+	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"free", "held"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []string) error {
+	a.json = w.out.isJSON
+	if err := w.check(c); err != nil {
+		return err
+	}
+	targets, err := parseTargets(c, args)
+	if err != nil {
+		return err
+	}
+	if err := checkPIDs(c, w.pids); err != nil {
+		return err
+	}
+	question := fdscan.Question{Targets: targets, PIDs: w.pids, Deep: w.deep}
+	ask := func() (*inspect.Answer, error) {
+		snap, err := (&fdscan.Scanner{}).Lookup(ctx, question)
+		if err != nil {
+			return nil, lookupError(c, err)
+		}
+		return inspect.Who(snap, targets, rules.All(), w.all), nil
+	}
+	if w.wait != "" {
+		return a.waitFor(ctx, w, args, ask)
+	}
+	answer, err := ask()
+	if err != nil {
+		return err
+	}
+	if err := a.tell(w, args, answer); err != nil {
+		return err
+	}
+	return &exitError{code: w.exitCode(answer)}
+}
+
+func (w *whoFlags) exitCode(answer *inspect.Answer) int {
+	switch {
+	case answer.Verdict == inspect.VerdictOpen, w.strict && !(answer.TablesComplete && answer.HoldersComplete):
+		return exitUnknown
+	case answer.Verdict == inspect.Free:
+		return exitNo
+	}
+	return exitOK
+}
+
+func (w *whoFlags) check(c *cobra.Command) error {
+	if err := w.out.check(c); err != nil {
+		return err
+	}
+	switch {
+	case w.wait != "" && w.wait != "free" && w.wait != "held":
+		return usageError(c.CommandPath()+" --wait free …", "unknown value %q for --wait: free or held", w.wait)
+	case w.timeout < 0:
+		return usageError(c.CommandPath()+" --wait free --timeout 30s …", "--timeout %s is negative", w.timeout)
+	case w.timeout > 0 && w.wait == "":
+		return usageError(c.CommandPath()+" --wait free --timeout "+w.timeout.String()+" …", "--timeout needs --wait")
+	case w.pidOnly && c.Flags().Changed("output"), w.pidOnly && w.out.json:
+		return usageError(c.CommandPath()+" -t …", "-t and a format contradict each other")
+	}
+	return nil
+}
+
+// tell writes the answer as the flags want it.
+func (a *app) tell(w *whoFlags, args []string, answer *inspect.Answer) error {
+	if w.pidOnly {
+		return a.tellPIDs(w, answer)
+	}
+	return w.out.write(a.stdout, &report.Result{Version: Version(), Command: "who", Query: args, Answer: answer})
+}
+
+// tellPIDs writes what "kill $(stray who -t 8080)" can take: the holders of
+// ports of this namespace, without those whose end would be a disaster.
+func (a *app) tellPIDs(w *whoFlags, answer *inspect.Answer) error {
+	var pids []int
+	left := map[int]string{}
+	for _, s := range answer.Shown {
+		if !s.IsPort() || !s.NetNSMine {
+			continue
+		}
+		for _, h := range s.Holders {
+			switch {
+			case isManager(h.Process):
+				left[h.Process.PID] = h.Process.Comm
+			case !slices.Contains(pids, h.Process.PID):
+				pids = append(pids, h.Process.PID)
+			}
+		}
+	}
+	for _, o := range answer.Objects {
+		for _, h := range o.Holders {
+			if !slices.Contains(pids, h.Process.PID) {
+				pids = append(pids, h.Process.PID)
+			}
+		}
+	}
+	for pid, comm := range left {
+		a.warn("pid %d (%s) holds it too and is left out: it manages other processes (stop the unit instead)", pid, comm)
+	}
+	if unread := inspect.UnreadHolders(answer.Snapshot); unread != "" && answer.Verdict != inspect.Free {
+		a.warn("%s: there may be more holders", unread)
+	}
+	if w.out.quiet {
+		return nil
+	}
+	slices.Sort(pids)
+	out := bufio.NewWriter(a.stdout)
+	for _, pid := range pids {
+		fmt.Fprintln(out, pid)
+	}
+	return out.Flush()
+}
+
+// isManager reports pid 1 and service managers (systemd --user, and those that
+// run as the first process of a pid namespace).
+func isManager(p *fdscan.Process) bool {
+	return p.PID == 1 || p.Comm == "systemd" || len(p.NSPIDs) > 1 && p.NSPIDs[len(p.NSPIDs)-1] == 1 && p.Comm == "init"
+}
+
+const (
+	// waitFirst and waitMost are the pauses between two looks of --wait,
+	// which grow from one to the other.
+	waitFirst = 10 * time.Millisecond
+	waitMost  = 250 * time.Millisecond
+)
+
+// waitFor looks again and again until the verdict is the one waited for.
+func (a *app) waitFor(ctx context.Context, w *whoFlags, args []string, ask func() (*inspect.Answer, error)) error {
+	var deadline <-chan time.Time
+	if w.timeout > 0 {
+		timer := time.NewTimer(w.timeout)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	for pause := waitFirst; ; pause = min(2*pause, waitMost) {
+		answer, err := ask()
+		if err != nil {
+			return err
+		}
+		switch answer.Verdict {
+		case inspect.Verdict(w.wait):
+			return nil
+		case inspect.VerdictOpen:
+			if err := a.tell(w, args, answer); err != nil {
+				return err
+			}
+			return &exitError{code: exitUnknown, message: "cannot be known: the socket tables could not be read whole", hint: "stray doctor"}
+		case inspect.Held, inspect.Free:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline:
+			if err := a.tell(w, args, answer); err != nil {
+				return err
+			}
+			return &exitError{code: exitTimeout, message: fmt.Sprintf("not %s after %s", w.wait, w.timeout)}
+		case <-time.After(pause):
+		}
+	}
+}
+
+// parseTargets reads all words before anything is looked up.
+func parseTargets(c *cobra.Command, args []string) ([]fdscan.Target, error) {
+	if len(args) == 0 {
+		return nil, usageError(c.CommandPath()+" 18080", "%s needs a target: a port, socket or file", c.Name())
+	}
+	targets := make([]fdscan.Target, len(args))
+	for i, word := range args {
+		t, err := fdscan.ParseTarget(word)
+		if err != nil {
+			return nil, targetError(c, err)
+		}
+		targets[i] = t
+	}
+	return targets, nil
+}
+
+func targetError(c *cobra.Command, err error) error {
+	var t *fdscan.TargetError
+	if !errors.As(err, &t) {
+		return err
+	}
+	hint := "a target is one of " + fdscan.TargetForms
+	if t.Instead != "" {
+		hint = c.CommandPath() + " " + t.Instead
+	} else if _, err := os.Stat(t.Text); err == nil && t.Text != "" {
+		hint = c.CommandPath() + " ./" + t.Text + "   (a file is written with a slash)"
+	}
+	return usageError(hint, "%s", t.Error())
+}
+
+func lookupError(c *cobra.Command, err error) error {
+	var t *fdscan.TargetError
+	if errors.As(err, &t) {
+		return usageError("check the path; a unix socket that has been unlinked is found with unix:"+t.Text, "%s", t.Error())
+	}
+	if errors.Is(err, context.Canceled) {
+		return &exitError{code: 130, message: "interrupted"}
+	}
+	return &exitError{code: exitUnknown, message: err.Error(), hint: "stray doctor"}
+}
+
+// checkPIDs refuses pids that do not exist.
+func checkPIDs(c *cobra.Command, pids []int) error {
+	for _, pid := range pids {
+		if pid <= 0 {
+			return usageError(c.CommandPath()+" -p 4180 …", "pid %d: a pid is a number above 0", pid)
+		}
+		if _, err := os.Stat("/proc/" + strconv.Itoa(pid)); err != nil {
+			return usageError("ps -p "+strconv.Itoa(pid), "pid %d: no such process", pid)
+		}
+	}
+	return nil
+}
+
+func isTarget(word string) bool {
+	_, err := fdscan.ParseTarget(word)
+	return err == nil
+}
+
+// completeTargets offers the ports that are listened on.
+func completeTargets(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ports, err := fdscan.ListeningPorts()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	words := make([]string, len(ports))
+	for i, p := range ports {
+		words[i] = strconv.Itoa(int(p))
+	}
+	return words, cobra.ShellCompDirectiveDefault
+}

@@ -1,0 +1,70 @@
+package rules
+
+import (
+	"fmt"
+
+	"stray/fdscan"
+	"stray/inspect"
+)
+
+var _ = register(&inspect.Rule{
+	ID:           "FD103",
+	Name:         "listener-inheritable",
+	Severity:     inspect.Note,
+	SeverityNote: "warning when the process has started another program that holds it",
+	Title:        "a listener without FD_CLOEXEC in the process that opened it: the next exec leaks it",
+	Text: `The listener is where it belongs, but lacks FD_CLOEXEC. Every program that this
+process starts from now on inherits it (see FD101), unless the code that starts
+it closes the descriptor.
+
+A note, since a process that never starts another program loses nothing by it. A
+warning once another program has it.
+
+Not reported: a descriptor that came by socket activation or was named in
+arguments or environment, which has to survive exec to arrive at all; and a
+descriptor that the process's own workers serve across exec.`,
+	Cures: []inspect.Cure{
+		{Language: "C", Text: "SOCK_CLOEXEC in socket(2) and accept4(2); on a live descriptor fcntl(fd, F_SETFD, FD_CLOEXEC)."},
+		{Language: "C++/Asio", Text: "fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC) after open(): Asio never sets it."},
+		{Language: "Python", Text: "socket.set_inheritable(False), the default since 3.4."},
+		{Language: "Crystal", Text: "server.close_on_exec = true."},
+	},
+	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
+		eachPortHolder(v, func(s *inspect.Socket, h *inspect.Holder) {
+			if s.State != fdscan.Listen || h.Origin.Kind != inspect.Opened || !inheritable(s, h.Process) {
+				return
+			}
+			severity := inspect.Note
+			message := fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s): the next program that it starts inherits it", who(h.Process), s.Address(), descriptors(s, h.Process))
+			for _, heir := range s.Holders {
+				switch {
+				case heir.Origin.From != h.Process || heir.Origin.Kind != inspect.Execed && !servesAcrossExec(heir, h):
+				case heir.Origin.Kind == inspect.Intended:
+					return // it has to be inheritable
+				case heir.Origin.Leak:
+					severity = inspect.Warning
+					message = fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s), and %s has inherited it", who(h.Process), s.Address(), descriptors(s, h.Process), who(heir.Process))
+				}
+			}
+			f := inspect.NewFinding(r, s, h, message)
+			f.Severity = severity
+			findings = append(findings, f)
+		})
+		return findings
+	},
+})
+
+// inheritable reports that p holds s by a descriptor without FD_CLOEXEC.
+func inheritable(s *inspect.Socket, p *fdscan.Process) bool {
+	for _, h := range s.Holders {
+		if h.Process == p && h.CloseOnExec != nil && !*h.CloseOnExec {
+			return true
+		}
+	}
+	return false
+}
+
+// servesAcrossExec reports that heir serves what it got from h across exec.
+func servesAcrossExec(heir, h *inspect.Holder) bool {
+	return heir.Origin.Kind == inspect.Intended && heir.Process.StackStart != h.Process.StackStart
+}

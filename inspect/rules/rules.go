@@ -1,0 +1,81 @@
+// Package rules holds what stray checks, one rule in each file. A rule is a
+// value; it does no I/O.
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stray/fdscan"
+	"stray/inspect"
+)
+
+var registry []*inspect.Rule
+
+func register(r *inspect.Rule) *inspect.Rule {
+	registry = append(registry, r)
+	return r
+}
+
+// All returns every rule, by id.
+func All() []*inspect.Rule {
+	all := slices.Clone(registry)
+	slices.SortFunc(all, func(a, b *inspect.Rule) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Find returns the rule with an id or name, in any case; nil when there is none.
+func Find(word string) *inspect.Rule {
+	for _, r := range registry {
+		if strings.EqualFold(r.ID, word) || strings.EqualFold(r.Name, word) {
+			return r
+		}
+	}
+	return nil
+}
+
+// eachPortHolder calls f with the first descriptor of each process that holds
+// a listener or a bound socket.
+func eachPortHolder(v *inspect.View, f func(s *inspect.Socket, h *inspect.Holder)) {
+	for _, s := range v.Sockets {
+		if !s.IsPort() {
+			continue
+		}
+		seen := map[int]bool{}
+		for _, h := range s.Holders {
+			if !seen[h.Process.PID] {
+				seen[h.Process.PID] = true
+				f(s, h)
+			}
+		}
+	}
+}
+
+// who names a process: "pid 4502 (sleep)".
+func who(p *fdscan.Process) string { return fmt.Sprintf("pid %d (%s)", p.PID, p.Comm) }
+
+// descriptors lists the numbers by which p holds s: "fd 5", "fd 5 and 9".
+func descriptors(s *inspect.Socket, p *fdscan.Process) string {
+	var numbers []string
+	for _, h := range s.Holders {
+		if h.Process == p && (h.Via == fdscan.ViaTable || h.Via == fdscan.ViaThread) {
+			numbers = append(numbers, fmt.Sprint(h.FD))
+		}
+	}
+	if len(numbers) == 0 {
+		return "no descriptor of its own"
+	}
+	return "fd " + strings.Join(numbers, " and ")
+}
+
+// unreadListener says that a listener has no holder that could be read, so
+// that nothing can be said of how anyone came by it.
+func unreadListener(v *inspect.View) string {
+	for _, s := range v.Sockets {
+		if s.NetNSMine && s.IsPort() && s.Inode != 0 && len(s.Holders) == 0 && !s.KernelOwned {
+			return fmt.Sprintf("no holder of %s could be read", s.Describe())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,217 @@
+package inspect
+
+import (
+	"fmt"
+	"slices"
+
+	"stray/fdscan"
+)
+
+// Verdict is the answer to whether a target is held.
+type Verdict string
+
+// The verdicts.
+const (
+	Held        Verdict = "held"
+	Free        Verdict = "free"
+	VerdictOpen Verdict = "unknown"
+)
+
+// Answer is what a snapshot means for the question who holds something.
+type Answer struct {
+	*View
+	Targets []fdscan.Target
+	Verdict Verdict // of all targets: held when any is
+	// PerTarget has the verdict of each target, in their order.
+	PerTarget []Verdict
+	// Complete reports that nothing which could change the answer was out of
+	// sight.
+	Complete bool
+	// Binds says whether each port that was asked for can be bound.
+	Binds []BindVerdict
+	// Shown are the sockets that can make a bind fail: listeners, bound
+	// sockets, and the connections that no listener explains.
+	Shown []*Socket
+	// Explained counts the connections left out, by state.
+	Explained    map[fdscan.State]int
+	Findings     []Finding
+	NotEvaluated []Unevaluated
+}
+
+// Judge gives every holder of a snapshot its origin.
+func Judge(snap *fdscan.Snapshot) *View {
+	v := &View{Snapshot: snap}
+	for _, s := range snap.Sockets {
+		socket := &Socket{Socket: s}
+		for _, h := range s.Holders {
+			socket.Holders = append(socket.Holders, &Holder{Holder: h})
+		}
+		judge(snap, socket)
+		v.Sockets = append(v.Sockets, socket)
+	}
+	return v
+}
+
+// Who answers who holds targets, from a snapshot that was taken for them. With
+// all, connections that a listener explains are shown too.
+func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
+	a := &Answer{View: Judge(snap), Targets: targets, Explained: map[fdscan.State]int{}}
+	for _, s := range a.Sockets {
+		if all || s.IsPort() || !explained(s, a.Sockets) {
+			a.Shown = append(a.Shown, s)
+		} else {
+			a.Explained[s.State]++
+		}
+	}
+	a.Verdict = Free
+	for _, t := range targets {
+		v := a.verdict(t)
+		a.PerTarget = append(a.PerTarget, v)
+		switch {
+		case v == Held:
+			a.Verdict = Held
+		case v == VerdictOpen && a.Verdict == Free:
+			a.Verdict = VerdictOpen
+		}
+	}
+	a.Complete = snap.TablesComplete && (a.Verdict == Free || snap.HoldersComplete)
+	for _, t := range targets {
+		a.Binds = append(a.Binds, binds(snap, t)...)
+	}
+	a.Findings, a.NotEvaluated = Check(rules, &View{Snapshot: snap, Sockets: a.Shown})
+	return a
+}
+
+// Check runs rules over v. Findings come in order of severity.
+func Check(rules []*Rule, v *View) (findings []Finding, starved []Unevaluated) {
+	for _, r := range rules {
+		findings = append(findings, r.Check(r, v)...)
+		if r.Starved == nil {
+			continue
+		}
+		if why := r.Starved(v); why != "" {
+			starved = append(starved, Unevaluated{r, why})
+		}
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
+	return findings, starved
+}
+
+// explained reports a connection that a listener of its own namespace accounts
+// for, and that no stray copy of that listener's holder keeps.
+func explained(c *Socket, sockets []*Socket) bool {
+	for _, s := range sockets {
+		if !s.Accepts(c.Socket) {
+			continue
+		}
+		for _, h := range c.Holders {
+			if keepsByInheritance(s, h.Process) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// keepsByInheritance reports that p holds s without serving it.
+func keepsByInheritance(s *Socket, p *fdscan.Process) bool {
+	return slices.ContainsFunc(s.Holders, func(h *Holder) bool { return h.Process == p && h.Origin.Leak })
+}
+
+// verdict says whether one target is held. Sockets of other namespaces are
+// shown, but do not hold anything here.
+func (a *Answer) verdict(t fdscan.Target) Verdict {
+	whole := a.TablesComplete
+	for _, s := range a.Sockets {
+		if !s.NetNSMine {
+			// An inode is one for the whole machine.
+			if t.Kind == fdscan.InodeTarget && s.Inode == t.Inode {
+				return Held
+			}
+			continue
+		}
+		switch {
+		case t.Kind == fdscan.PortTarget && t.Matches(s.Socket),
+			t.Kind == fdscan.InodeTarget && s.Inode == t.Inode,
+			t.Kind == fdscan.UnixTarget && s.Protocol == fdscan.Unix,
+			t.Kind == fdscan.FileTarget && s.Protocol == fdscan.Unix:
+			return Held
+		}
+	}
+	if t.Kind == fdscan.FileTarget || t.Kind == fdscan.InodeTarget {
+		// No table lists files: only their holders tell.
+		whole = whole && a.HoldersComplete
+		for _, o := range a.Objects {
+			if len(o.Holders) > 0 && (o.Inode == t.Inode || o.Path == t.Path) {
+				return Held
+			}
+		}
+	}
+	if !whole {
+		return VerdictOpen
+	}
+	return Free
+}
+
+// maxBindRange is the number of ports of a range for which bind verdicts are
+// given: for more of them nobody reads that.
+const maxBindRange = 16
+
+// binds judges every port of t that could be wanted: those asked for with a
+// single number, and those of a short range.
+func binds(snap *fdscan.Snapshot, t fdscan.Target) (verdicts []BindVerdict) {
+	if t.Kind != fdscan.PortTarget || int(t.PortHigh)-int(t.PortLow) >= maxBindRange {
+		return nil
+	}
+	for port := int(t.PortLow); port <= int(t.PortHigh); port++ {
+		for _, p := range bindProtocols(snap, t, uint16(port)) {
+			verdicts = append(verdicts, CanBind(snap, p, uint16(port), t.Addr)...)
+		}
+	}
+	return verdicts
+}
+
+// bindProtocols are those that were asked for, or TCP and whatever else has a
+// socket on the port.
+func bindProtocols(snap *fdscan.Snapshot, t fdscan.Target, port uint16) (protocols []fdscan.Protocol) {
+	for _, p := range []fdscan.Protocol{fdscan.TCP, fdscan.UDP, fdscan.UDPLite} {
+		asked := slices.Contains(t.Protocols, p) || p == fdscan.TCP && slices.Contains(t.Protocols, fdscan.MPTCP)
+		has := slices.ContainsFunc(snap.Sockets, func(s *fdscan.Socket) bool {
+			return s.NetNSMine && s.Local.Port == port && s.Protocol == p
+		})
+		if asked || t.Protocols == nil && (p == fdscan.TCP || has) {
+			protocols = append(protocols, p)
+		}
+	}
+	return protocols
+}
+
+// Ephemeral reports whether a port lies in the range that the kernel gives to
+// outgoing connections (net.ipv4.ip_local_port_range).
+func Ephemeral(h fdscan.Host, port uint16) bool {
+	return port >= h.Bind.EphemeralLow && port <= h.Bind.EphemeralHigh && h.Bind.EphemeralLow > 0
+}
+
+// UnreadHolders says how many processes could not be read, and what would make
+// them readable; "" when all were.
+func UnreadHolders(snap *fdscan.Snapshot) string {
+	n, needs := 0, ""
+	for _, g := range snap.Gaps {
+		if g.Scope == fdscan.ScopeHolders && g.PID != 0 {
+			n++
+			needs = g.Needs
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("the descriptors of %d processes could not be read", n)
+	if n == 1 {
+		text = "the descriptors of 1 process could not be read"
+	}
+	if needs != "" {
+		text += " (needs " + needs + ")"
+	}
+	return text
+}

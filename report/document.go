@@ -1,0 +1,322 @@
+package report
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"stray/fdscan"
+	"stray/inspect"
+)
+
+// SchemaVersion is that of Document. Within a major version keys are only
+// added.
+const SchemaVersion = "1.0"
+
+// Document is the JSON form of every report. Every key is always present; null
+// means that the kernel does not report it, or that it could not be seen.
+type Document struct {
+	SchemaVersion string        `json:"schema_version"`
+	Tool          Tool          `json:"tool"`
+	Command       string        `json:"command"`
+	TakenAt       string        `json:"taken_at"`
+	Host          Host          `json:"host"`
+	Complete      bool          `json:"complete"`
+	Gaps          []Gap         `json:"gaps"`
+	Query         []string      `json:"query"`
+	Verdict       string        `json:"verdict"`
+	Bind          []Bind        `json:"bind"`
+	Sockets       []Socket      `json:"sockets"`
+	Explained     []Explained   `json:"explained"`
+	Objects       []Object      `json:"objects"`
+	Findings      []Finding     `json:"findings"`
+	NotEvaluated  []Unevaluated `json:"not_evaluated"`
+}
+
+// Tool is the program that made a Document.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Host is the machine that a Document speaks of.
+type Host struct {
+	Name   string `json:"name"`
+	Kernel string `json:"kernel"`
+	BootID string `json:"boot_id"`
+	NetNS  uint64 `json:"netns"`
+}
+
+// Gap is something that could not be seen.
+type Gap struct {
+	Op    string  `json:"op"`
+	PID   *int    `json:"pid"`
+	TID   *int    `json:"tid"`
+	FD    *int    `json:"fd"`
+	Error string  `json:"error"`
+	Needs *string `json:"needs"`
+	// Scope is what the gap starves: "detail", "elsewhere" (other network
+	// namespaces), "holders" or "tables".
+	Scope string `json:"scope"`
+}
+
+// Bind says whether a port can be bound at an address: yes, no or unknown.
+type Bind struct {
+	Address   string `json:"address"`
+	Port      uint16 `json:"port"`
+	Protocol  string `json:"protocol"`
+	Plain     string `json:"plain"`
+	ReuseAddr string `json:"reuseaddr"`
+	ReusePort string `json:"reuseport"`
+	Because   string `json:"because"`
+}
+
+// Endpoint is one end of a socket.
+type Endpoint struct {
+	Address *string `json:"address"`
+	Port    *uint16 `json:"port"`
+	Path    *string `json:"path"`
+}
+
+// Socket is one kernel socket.
+type Socket struct {
+	Protocol    *string   `json:"protocol"`
+	Family      *string   `json:"family"`
+	Type        *string   `json:"type"`
+	State       string    `json:"state"`
+	Local       Endpoint  `json:"local"`
+	Remote      *Endpoint `json:"remote"`
+	Inode       *uint64   `json:"inode"`
+	Cookie      *uint64   `json:"cookie"`
+	NetNS       *uint64   `json:"netns"`
+	NetNSIsMine bool      `json:"netns_is_mine"`
+	UID         *uint32   `json:"uid"`
+	Cgroup      *string   `json:"cgroup"`
+	V6Only      *bool     `json:"v6only"`
+	ReuseAddr   *bool     `json:"reuseaddr"`
+	ReusePort   *bool     `json:"reuseport"`
+	// ReusePortGroup numbers the groups of sockets that share one address
+	// through SO_REUSEPORT, from 1.
+	ReusePortGroup *int     `json:"reuseport_group"`
+	Interface      *uint32  `json:"interface"`
+	Backlog        *Backlog `json:"backlog"`
+	RecvQueue      *uint32  `json:"recv_queue"`
+	SendQueue      *uint32  `json:"send_queue"`
+	Timer          *Timer   `json:"timer"`
+	InBacklogOf    *uint64  `json:"in_backlog_of"`
+	KernelOwned    bool     `json:"kernel_owned"`
+	Holders        []Holder `json:"holders"`
+}
+
+// Backlog is the accept queue of a listener, in connections.
+type Backlog struct {
+	Queued uint32 `json:"queued"`
+	Limit  uint32 `json:"limit"`
+}
+
+// Timer is what the kernel does next with a socket.
+type Timer struct {
+	Kind    string  `json:"kind"`
+	Expires float64 `json:"expires_seconds"`
+}
+
+// Holder is one reference of a process.
+type Holder struct {
+	PID             int     `json:"pid"`
+	TID             *int    `json:"tid"`
+	FD              *int    `json:"fd"`
+	Slot            *int    `json:"slot"`
+	CloseOnExec     *bool   `json:"close_on_exec"`
+	Via             string  `json:"via"`
+	Serving         string  `json:"serving"`
+	Origin          Origin  `json:"origin"`
+	SharesTableWith []int   `json:"shares_table_with"`
+	Note            *string `json:"note"`
+	Process         Process `json:"process"`
+}
+
+// Origin is how a holder came by what it holds.
+type Origin struct {
+	Kind        string   `json:"kind"`
+	FromPID     *int     `json:"from_pid"`
+	OpenerAlive bool     `json:"opener_alive"`
+	Certain     bool     `json:"certain"`
+	Leak        bool     `json:"leak"`
+	Evidence    []string `json:"evidence"`
+}
+
+// Process is the process of a holder.
+type Process struct {
+	PID       int      `json:"pid"`
+	PPID      int      `json:"ppid"`
+	NSPIDs    []int    `json:"ns_pids"`
+	StartTime string   `json:"start_time"`
+	Comm      string   `json:"comm"`
+	Exe       *string  `json:"exe"`
+	Cmdline   []string `json:"cmdline"`
+	UID       uint32   `json:"uid"`
+	User      string   `json:"user"`
+	Unit      *string  `json:"unit"`
+	Container *string  `json:"container"`
+}
+
+// Explained counts connections that are left out, since a listener accounts
+// for them.
+type Explained struct {
+	State string `json:"state"`
+	Count int    `json:"count"`
+}
+
+// Object is a file or pipe that was asked for.
+type Object struct {
+	Path    string   `json:"path"`
+	Kind    string   `json:"kind"`
+	Inode   uint64   `json:"inode"`
+	Device  *uint64  `json:"device"`
+	Holders []Holder `json:"holders"`
+}
+
+// Finding is a rule that something breaks.
+type Finding struct {
+	Rule        string   `json:"rule"`
+	Name        string   `json:"name"`
+	Severity    string   `json:"severity"`
+	PID         *int     `json:"pid"`
+	TID         *int     `json:"tid"`
+	FD          *int     `json:"fd"`
+	Inode       *uint64  `json:"inode"`
+	Message     string   `json:"message"`
+	Evidence    []string `json:"evidence"`
+	Next        []string `json:"next"`
+	Fingerprint string   `json:"fingerprint"`
+}
+
+// Unevaluated is a rule that a gap starved.
+type Unevaluated struct {
+	Rule    string `json:"rule"`
+	Because string `json:"because"`
+}
+
+// NewDocument turns an answer into its JSON form.
+func NewDocument(r *Result) *Document {
+	a := r.Answer
+	d := &Document{
+		SchemaVersion: SchemaVersion, Tool: Tool{"stray", r.Version}, Command: r.Command,
+		TakenAt:  a.TakenAt.Format(time.RFC3339),
+		Host:     Host{text(a.Host.Name), text(a.Host.Kernel), text(a.Host.BootID), a.Host.NetNS},
+		Complete: a.Complete, Query: list(r.Query, text), Verdict: string(a.Verdict),
+		Gaps: list(a.Gaps, newGap), Bind: list(a.Binds, newBind), Findings: list(a.Findings, newFinding),
+		NotEvaluated: list(a.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
+		Explained:    []Explained{}, Objects: []Object{},
+	}
+	groups := reusePortGroups(a.Shown)
+	d.Sockets = list(a.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) })
+	for _, state := range sortedStates(a.Explained) {
+		d.Explained = append(d.Explained, Explained{string(state), a.Explained[state]})
+	}
+	for _, o := range a.Objects {
+		d.Objects = append(d.Objects, Object{text(o.Path), o.Kind, o.Inode, orNull(o.Device), list(o.Holders, func(h *fdscan.Holder) Holder {
+			return newHolder(&inspect.Holder{Holder: h, Serving: inspect.Unknown, Origin: inspect.Origin{Kind: inspect.NoOrigin}})
+		})})
+	}
+	return d
+}
+
+func newGap(g fdscan.Gap) Gap {
+	scopes := map[fdscan.Scope]string{fdscan.ScopeDetail: "detail", fdscan.ScopeElsewhere: "elsewhere", fdscan.ScopeHolders: "holders", fdscan.ScopeTables: "tables"}
+	return Gap{text(g.Op), orNull(g.PID), orNull(g.TID), descriptor(g.FD), text(g.Err), orNull(g.Needs), scopes[g.Scope]}
+}
+
+func newBind(b inspect.BindVerdict) Bind {
+	return Bind{b.Address.String(), b.Port, string(b.Protocol), string(b.Plain), string(b.ReuseAddr), string(b.ReusePort), text(b.Because)}
+}
+
+func newSocket(s *inspect.Socket, groups map[*inspect.Socket]int) Socket {
+	j := Socket{
+		Protocol: orNull(string(s.Protocol)), Family: orNull(string(s.Family)), Type: orNull(s.Type), State: string(s.State), Local: newEndpoint(s.Local),
+		Inode: orNull(s.Inode), Cookie: orNull(s.Cookie), NetNS: orNull(s.NetNS), NetNSIsMine: s.NetNSMine, UID: s.UID, Cgroup: orNull(text(s.Cgroup)),
+		V6Only: s.V6Only, ReuseAddr: s.ReuseAddr, ReusePort: s.ReusePort, ReusePortGroup: orNull(groups[s]), Interface: orNull(s.Interface),
+		RecvQueue: s.RecvQueue, SendQueue: s.SendQueue, InBacklogOf: orNull(s.InBacklogOf), KernelOwned: s.KernelOwned, Holders: list(s.Holders, newHolder),
+	}
+	if s.Remote != (fdscan.Endpoint{}) {
+		remote := newEndpoint(s.Remote)
+		j.Remote = &remote
+	}
+	if s.Backlog != nil {
+		j.Backlog = &Backlog{s.Backlog.Queued, s.Backlog.Limit}
+	}
+	if s.Timer != nil {
+		j.Timer = &Timer{s.Timer.Kind, s.Timer.Expires.Seconds()}
+	}
+	return j
+}
+
+func newEndpoint(e fdscan.Endpoint) Endpoint {
+	j := Endpoint{Port: orNull(e.Port), Path: orNull(text(e.Path))}
+	if e.Addr != (netip.Addr{}) {
+		address := e.Addr.String()
+		j.Address = &address
+	}
+	return j
+}
+
+func newHolder(h *inspect.Holder) Holder {
+	j := Holder{
+		PID: h.Process.PID, TID: orNull(h.TID), FD: descriptor(h.FD), Slot: descriptor(h.Slot), CloseOnExec: h.CloseOnExec, Via: string(h.Via),
+		Serving: servingWord(h.Serving), SharesTableWith: list(h.SharesTableWith, func(pid int) int { return pid }), Note: orNull(text(h.Note)), Process: newProcess(h.Process),
+		Origin: Origin{Kind: string(h.Origin.Kind), OpenerAlive: h.Origin.OpenerAlive, Certain: h.Origin.Certain, Leak: h.Origin.Leak, Evidence: list(h.Origin.Evidence, text)},
+	}
+	if h.Origin.From != nil {
+		j.Origin.FromPID = &h.Origin.From.PID
+	}
+	return j
+}
+
+func newProcess(p *fdscan.Process) Process {
+	return Process{
+		PID: p.PID, PPID: p.PPID, NSPIDs: list(p.NSPIDs, func(pid int) int { return pid }), StartTime: p.StartTime.Format(time.RFC3339Nano),
+		Comm: text(p.Comm), Exe: orNull(text(p.Exe)), Cmdline: list(p.Cmdline, text), UID: p.UID, User: text(p.User), Unit: orNull(text(p.Unit)), Container: orNull(text(p.Container)),
+	}
+}
+
+func newFinding(f inspect.Finding) Finding {
+	j := Finding{
+		Rule: f.Rule.ID, Name: f.Rule.Name, Severity: f.Severity.String(), TID: orNull(f.TID), FD: descriptor(f.FD), Inode: orNull(f.Inode),
+		Message: text(f.Message), Evidence: list(f.Evidence, text), Next: list(f.Next, text), Fingerprint: f.Fingerprint,
+	}
+	if f.Process != nil {
+		j.PID = &f.Process.PID
+	}
+	return j
+}
+
+// orNull is nil for the zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// descriptor is nil for -1: 0 is a descriptor.
+func descriptor(fd int) *int {
+	if fd < 0 {
+		return nil
+	}
+	return &fd
+}
+
+// list maps a slice to one that is never null.
+func list[A, B any](in []A, f func(A) B) []B {
+	out := make([]B, 0, len(in))
+	for _, v := range in {
+		out = append(out, f(v))
+	}
+	return out
+}
+
+// seconds writes a duration for a table.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(int(d.Round(time.Second)/time.Second)) + "s"
+}
