@@ -32,9 +32,10 @@ func environment() []string {
 }
 
 // roleEnvironment makes this program take a role. The runtime would hold the
-// CPU limit of its cgroup open.
+// CPU limit of its cgroup open, and the race detector sleep before it exits.
 func roleEnvironment(base []string, which string) []string {
-	return append(base[:len(base):len(base)], "GODEBUG=containermaxprocs=0", roleVariable+"="+which)
+	return append(base[:len(base):len(base)], "GODEBUG=containermaxprocs=0", "GORACE=atexit_sleep_ms=0",
+		roleVariable+"="+which)
 }
 
 // launch is an exec of a program or of another role.

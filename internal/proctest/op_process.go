@@ -102,9 +102,9 @@ var _ = define(&specification{
 // exits reports whether the role ends by itself.
 func exits(ops []*operation) bool { return len(ops) > 0 && ops[len(ops)-1].Name == "exit" }
 
-// orphanSeconds bounds the life of a process whose parent ends before it, in
-// case that nobody is left to kill it.
-const orphanSeconds = 300
+// orphanBound is an alarm that bounds the life of a process whose parent ends
+// before it, in case that nobody is left to kill it.
+func orphanBound() unix.Itimerval { return unix.Itimerval{Value: unix.Timeval{Sec: 300}} }
 
 // compileChild returns the program of a raw child, from its birth to its end.
 func (r *role) compileChild(op *operation, parent table) (program, error) {
@@ -125,8 +125,8 @@ func (r *role) compileChild(op *operation, parent table) (program, error) {
 // family has to do.
 func (r *role) appendChild(p *program, op *operation, parent table, orphan bool) error {
 	if orphan {
-		bound := &unix.Itimerval{Value: unix.Timeval{Sec: orphanSeconds}}
-		p.add(unix.SYS_SETITIMER, uintptr(unix.ITIMER_REAL), pointer(bound)).keep = bound
+		bound := orphanBound()
+		p.add(unix.SYS_SETITIMER, uintptr(unix.ITIMER_REAL), pointer(&bound)).keep = &bound
 	} else {
 		p.add(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL))
 	}

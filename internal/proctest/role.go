@@ -8,15 +8,14 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // A role process keeps its descriptor table clean, since the table is what
 // tests look at: besides 0, 1 and 2 it holds only what its script makes. So
-// nothing here uses os.File or package net, which open an epoll instance; and
-// the runtime is told not to hold a cgroup's CPU limit open (environment).
+// nothing here uses os.File, package net, or a timer, which open an epoll
+// instance; and the runtime is told not to hold a cgroup's CPU limit open.
 //
 // Descriptor 0 brings the request and is then /dev/null; 1 takes the facts and
 // is then /dev/null, which is how the supervisor learns that all have reported.
@@ -134,10 +133,12 @@ func (r *role) play() error {
 	if err := setComm(r.Name); err != nil {
 		return err
 	}
-	if r.Orphan {
-		time.AfterFunc(orphanSeconds*time.Second, func() { os.Exit(1) })
-	}
 	go reap()
+	if r.Orphan {
+		if _, err := unix.Setitimer(unix.ITIMER_REAL, orphanBound()); err != nil {
+			return fmt.Errorf("setitimer: %w", err)
+		}
+	}
 	r.table = r.Table
 	r.leaves = exits(r.Operations)
 
@@ -198,11 +199,15 @@ func (r *role) socketOf(name string) (Socket, bool) {
 	return Socket{}, false
 }
 
-// reap collects children that have ended, so that they are gone and no zombies.
+// reap collects children that have ended, so that they are gone and no zombies;
+// and it ends an orphan when its time is up.
 func reap() {
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, unix.SIGCHLD)
-	for range ended {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGCHLD, unix.SIGALRM)
+	for s := range signals {
+		if s == unix.SIGALRM {
+			os.Exit(1)
+		}
 		reapAll()
 	}
 }
