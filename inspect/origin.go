@@ -29,6 +29,8 @@ type Origin struct {
 	// OpenerAlive reports that the process which opened the socket is among
 	// its holders; false too when that is not known.
 	OpenerAlive bool
+	// OpenerExited reports evidence that the opener has ended.
+	OpenerExited bool
 	// Certain is true only for proof.
 	Certain bool
 	// Leak reports that nobody wants this holder: it came by inheritance and
@@ -320,12 +322,15 @@ func (j *jury) founder(p *party) Origin {
 		j.sayIdle(p, say)
 	case j.socket.IsPort() && p.survivesExec() && j.cannotHaveOpened(p):
 		o.Kind, o.Leak = Execed, true
+		o.OpenerExited = lost != ""
 		say("FD_CLOEXEC is clear, and the program has no call to %s: it cannot have opened it", j.openingCall())
-		if parent := j.snap.Processes[p.process.PPID]; parent != nil && parent.PID != 1 {
-			say("its parent is pid %d (%s)", parent.PID, parent.Comm)
+		if lost != "" {
+			say("%s", lost)
+		} else if parent := j.snap.Processes[p.process.PPID]; parent != nil && parent.PID != 1 {
+			say("its parent, pid %d (%s), does not hold it now", parent.PID, parent.Comm)
 		}
 	case j.socket.State == fdscan.Listen && p.serving == Idle && lost != "":
-		o.Kind, o.Leak = Forked, true
+		o.Kind, o.Leak, o.OpenerExited = Forked, true, true
 		say("%s", lost)
 		j.sayIdle(p, say)
 	case j.socket.State == fdscan.Bound && lost == "", j.socket.State == fdscan.Listen && p.serving == Elsewise && lost == "":

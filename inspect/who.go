@@ -49,7 +49,31 @@ func Judge(snap *fdscan.Snapshot) *View {
 		judge(snap, socket)
 		v.Sockets = append(v.Sockets, socket)
 	}
+	for _, c := range v.Sockets {
+		inheritedWith(c, v.Sockets)
+	}
 	return v
+}
+
+// inheritedWith corrects the origin of a connection whose only holder keeps
+// the listener that accepted it by inheritance: it never accepts, and so has
+// inherited the connection too.
+func inheritedWith(c *Socket, sockets []*Socket) {
+	if c.IsPort() || len(c.Holders) == 0 {
+		return
+	}
+	for _, s := range sockets {
+		for _, h := range s.Holders {
+			if !s.Accepts(c.Socket) || !h.Origin.Leak || slices.ContainsFunc(c.Holders, func(o *Holder) bool { return o.Process != h.Process }) {
+				continue
+			}
+			for _, o := range c.Holders {
+				o.Origin = Origin{Kind: h.Origin.Kind, Leak: true, OpenerExited: h.Origin.OpenerExited, Evidence: []string{
+					"it keeps the listener " + s.Address() + " in the same way, and does not accept",
+				}}
+			}
+		}
+	}
 }
 
 // Who answers who holds targets, from a snapshot that was taken for them. With

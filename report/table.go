@@ -301,8 +301,12 @@ func (p *page) remarks(s *inspect.Socket, h *inspect.Holder) (remarks []string) 
 	case 'Z':
 		say("its main thread has exited")
 	}
-	if h.Origin.Leak && !h.Origin.OpenerAlive && h.Origin.From == nil {
+	switch {
+	case !h.Origin.Leak || h.Origin.OpenerAlive || h.Origin.From != nil:
+	case h.Origin.OpenerExited:
 		say("opener has exited")
+	default:
+		say("opener does not hold it any more")
 	}
 	return remarks
 }

@@ -94,26 +94,44 @@ func (p *page) binds() {
 			p.bindGrid(label, verdicts)
 			continue
 		}
-		if alike := slices.IndexFunc(verdicts, func(b inspect.BindVerdict) bool {
-			return b.Plain != verdicts[0].Plain || b.ReuseAddr != verdicts[0].ReuseAddr || b.ReusePort != verdicts[0].ReusePort
-		}); alike < 0 {
-			p.line("%s", p.bindText(label, "", verdicts[0]))
+		p.bindLines(label, verdicts)
+	}
+}
+
+// bindLines writes a line for each set of addresses with the same answer.
+func (p *page) bindLines(label string, verdicts []inspect.BindVerdict) {
+	said := make([]bool, len(verdicts))
+	for i, b := range verdicts {
+		if said[i] {
 			continue
 		}
-		for _, b := range verdicts {
-			p.line("%s", p.bindText(label, " at "+b.Address.String(), b))
+		var at []string
+		for j, other := range verdicts {
+			if other.Plain == b.Plain && (b.Plain == inspect.BindYes || other.Because == b.Because) {
+				said[j] = true
+				at = append(at, addressText(other))
+			}
+		}
+		where := ""
+		if len(at) < len(verdicts) {
+			where = " at " + strings.Join(at, ", ")
+		}
+		switch b.Plain {
+		case inspect.BindYes:
+			p.line("%s", p.paint.green.Sprintf("%s can be bound%s", label, where))
+		case inspect.BindNo:
+			p.line("%s", p.paint.red.Sprintf("%s cannot be bound%s: ", label, where)+printable(b.Because))
+		case inspect.BindUnknown:
+			p.line("%s", p.paint.yellow.Sprintf("%s: whether it can be bound%s is unknown: ", label, where)+printable(b.Because))
 		}
 	}
 }
 
-func (p *page) bindText(label, at string, b inspect.BindVerdict) string {
-	switch {
-	case b.Plain == inspect.BindYes:
-		return p.paint.green.Sprintf("%s can be bound%s", label, at)
-	case b.Plain == inspect.BindNo:
-		return p.paint.red.Sprintf("%s cannot be bound%s: ", label, at) + printable(b.Because)
+func addressText(b inspect.BindVerdict) string {
+	if b.Address.Is6() {
+		return "[" + b.Address.String() + "]"
 	}
-	return p.paint.yellow.Sprintf("%s may not be bindable%s: ", label, at) + printable(b.Because)
+	return b.Address.String()
 }
 
 func (p *page) bindGrid(label string, verdicts []inspect.BindVerdict) {
