@@ -1,0 +1,231 @@
+package stories
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"stray/cmd"
+	"stray/internal/testenv"
+	"stray/report"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// who runs "stray who -o json" and returns the report.
+func who(t *testing.T, port int) report.Document {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if code := cmd.Main([]string{"who", "-o", "json", strconv.Itoa(port)}, nil, &stdout, &stderr); code > 1 {
+		t.Fatalf("who: exit %d: %s", code, &stderr)
+	}
+	var d report.Document
+	if err := json.Unmarshal(stdout.Bytes(), &d); err != nil {
+		t.Fatalf("who: %v", err)
+	}
+	return d
+}
+
+// server starts a program and returns the numbers in its first line, a pipe to
+// its standard input, and its output. The test's end waits for it.
+func server(t *testing.T, program string) (numbers []int, in *os.File, out *bufio.Reader, process *os.Process) {
+	t.Helper()
+	c := exec.Command(program)
+	stdin, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
+	out = bufio.NewReader(stdout)
+	line, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range strings.Fields(line) {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			t.Fatalf("first line %q: %v", line, err)
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, stdin.(*os.File), out, c.Process
+}
+
+// endByPID kills a process that is no child of the test.
+func endByPID(t *testing.T, pid int) {
+	t.Cleanup(func() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+			t.Errorf("kill %d: %v", pid, err)
+		}
+	})
+}
+
+func holders(s report.Socket) map[int]report.Holder {
+	byPID := map[int]report.Holder{}
+	for _, h := range s.Holders {
+		byPID[h.PID] = h
+	}
+	return byPID
+}
+
+func findings(d report.Document) (ids []string) {
+	for _, f := range d.Findings {
+		ids = append(ids, fmt.Sprintf("%s %s %d", f.Rule, f.Severity, *f.PID))
+	}
+	return ids
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// listenerOf returns the only listener of a report.
+func listenerOf(t *testing.T, d report.Document) report.Socket {
+	t.Helper()
+	var found []report.Socket
+	for _, s := range d.Sockets {
+		if s.State == "LISTEN" {
+			found = append(found, s)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d listeners, want 1: %+v", len(found), d.Sockets)
+	}
+	return found[0]
+}
+
+// TestCrystalListenerCrossesExec is the story of sockets without SOCK_CLOEXEC:
+// sleep keeps the port after the server has closed its listener.
+func TestCrystalListenerCrossesExec(t *testing.T) {
+	crystal := testenv.NeedTool(t, "crystal", "crystal")
+	program := filepath.Join(t.TempDir(), "server")
+	build := exec.Command(crystal, "build", "../../testdata/stories/crystal.cr", "-o", program)
+	build.Env = append(os.Environ(), "CRYSTAL_CACHE_DIR="+t.TempDir())
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("crystal build: %v\n%s", err, out)
+	}
+	n, in, out, _ := server(t, program)
+	port, parent, sleep := n[0], n[1], n[2]
+	endByPID(t, sleep)
+
+	d := who(t, port)
+	h := holders(listenerOf(t, d))
+	if got := h[sleep]; got.Origin.Kind != "exec" || !got.Origin.Leak || got.Origin.FromPID == nil || *got.Origin.FromPID != parent {
+		t.Errorf("sleep's origin %+v, want a leak by exec from pid %d", got.Origin, parent)
+	}
+	if got := h[parent]; got.Origin.Kind != "opened" || got.CloseOnExec == nil || *got.CloseOnExec {
+		t.Errorf("the server: %+v, want it to have opened a descriptor without FD_CLOEXEC", got)
+	}
+	if ids := findings(d); !contains(ids, fmt.Sprint("FD101 error ", sleep)) || !contains(ids, fmt.Sprint("FD103 warning ", parent)) {
+		t.Errorf("findings %v", ids)
+	}
+
+	if _, err := in.WriteString("close\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	d = who(t, port)
+	h = holders(listenerOf(t, d))
+	if len(h) != 1 || h[sleep].Origin.Kind != "exec" || !h[sleep].Origin.Leak {
+		t.Errorf("after the server's close: holders %+v, want sleep alone, by exec", h)
+	}
+	if ids := findings(d); !contains(ids, fmt.Sprint("FD101 error ", sleep)) {
+		t.Errorf("findings %v", ids)
+	}
+	for _, b := range d.Bind {
+		if b.Address == "127.0.0.1" && b.ReuseAddr != "no" {
+			t.Errorf("bind %+v, want no", b)
+		}
+	}
+}
+
+// TestAsioForkedChildKeepsListener is Crow's story: a request handler forks,
+// and the child keeps the port after the server has stopped.
+func TestAsioForkedChildKeepsListener(t *testing.T) {
+	compiler := testenv.NeedTool(t, "g++", "g++")
+	if _, err := os.Stat("/usr/include/asio.hpp"); err != nil {
+		testenv.NeedTool(t, "asio.hpp", "libasio-dev")
+	}
+	program := filepath.Join(t.TempDir(), "server")
+	if out, err := exec.Command(compiler, "-O1", "-o", program, "../../testdata/stories/asio.cpp", "-lpthread").CombinedOutput(); err != nil {
+		t.Fatalf("g++: %v\n%s", err, out)
+	}
+	n, _, _, process := server(t, program)
+	port, parent := n[0], n[1]
+	client, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Write([]byte("f")); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(client).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	endByPID(t, child)
+
+	d := who(t, port)
+	h := holders(listenerOf(t, d))
+	if h[parent].Serving != "yes" || h[parent].Origin.Kind != "opened" {
+		t.Errorf("the server: %+v, want it to have opened and to serve", h[parent])
+	}
+	if got := h[child]; got.Origin.Kind != "fork" || !got.Origin.Leak || !got.Origin.Certain || got.Serving != "no" {
+		t.Errorf("the child: %+v, want a leak by fork that does not serve, for certain", got)
+	}
+	if ids := findings(d); !contains(ids, fmt.Sprint("FD102 error ", child)) {
+		t.Errorf("findings %v", ids)
+	}
+
+	// The server dies; the child keeps the listener and the connection.
+	_ = process.Kill()
+	_, _ = process.Wait()
+	client.Close()
+	d = who(t, port)
+	h = holders(listenerOf(t, d))
+	if len(h) != 1 || h[child].Origin.Kind != "fork" || !h[child].Origin.Leak {
+		t.Errorf("after the server's death: holders %+v, want the child alone, by fork", h)
+	}
+	closeWait := false
+	for _, s := range d.Sockets {
+		closeWait = closeWait || s.State == "CLOSE_WAIT" && len(s.Holders) == 1 && s.Holders[0].PID == child
+	}
+	if !closeWait {
+		t.Errorf("no CLOSE_WAIT connection of the child among %+v", d.Sockets)
+	}
+	if ids := findings(d); !contains(ids, fmt.Sprint("FD102 error ", child)) {
+		t.Errorf("findings %v", ids)
+	}
+}
