@@ -1,6 +1,7 @@
 package proctest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -10,112 +11,145 @@ import (
 
 // collection puts reports together to the tree of processes of a script.
 type collection struct {
-	processes map[int]*Process
-	parents   map[int]int
-	ends      map[int]end
-	tables    map[int]table
-	programs  map[int]programFact
+	// reported has an entry for each process of the script, by its number - 1.
+	reported []*reported
+}
+
+// reported is what is known of a process before /proc is looked at.
+type reported struct {
+	process *Process
+	parent  *reported // nil for the first
+	// pid is that in the parent's pid namespace for programs, where inner is
+	// set; otherwise that in the supervisor's.
+	pid     int
+	inner   bool
+	end     end
+	table   table
+	threads []threadFact
 }
 
 func newCollection(ops []*operation) *collection {
-	c := &collection{
-		processes: map[int]*Process{1: {}}, parents: map[int]int{}, ends: map[int]end{},
-		tables: map[int]table{}, programs: map[int]programFact{},
-	}
-	c.expect(ops, 1)
+	c := &collection{reported: []*reported{{process: &Process{}}}}
+	c.expect(ops, c.reported[0])
 	return c
 }
 
-// expect enters the processes that the operations of a process start.
-func (c *collection) expect(ops []*operation, parent int) {
+// expect enters the processes that the operations of a process start, in the
+// order of their numbers.
+func (c *collection) expect(ops []*operation, parent *reported) {
 	for _, op := range ops {
 		inside := parent
 		if op.Process != 0 {
-			inside = op.Process
-			child := &Process{}
-			c.processes[inside], c.parents[inside] = child, parent
-			c.processes[parent].Children = append(c.processes[parent].Children, child)
+			inside = &reported{process: &Process{}, parent: parent}
+			c.reported = append(c.reported, inside)
+			parent.process.Children = append(parent.process.Children, inside.process)
 		}
 		c.expect(op.Body, inside)
 	}
 }
 
+// of returns the entry of a process by its number.
+func (c *collection) of(number int) (*reported, error) {
+	if number < 1 || number > len(c.reported) {
+		return nil, fmt.Errorf("report of an unknown process %d", number)
+	}
+	return c.reported[number-1], nil
+}
+
 // add enters one report, sent by pid.
 func (c *collection) add(message []byte, pid int) error {
-	f, err := decodeReport(message)
+	f, raw, err := decodeReport(message)
 	if err != nil {
 		return fmt.Errorf("report of pid %d: %w", pid, err)
 	}
 	if f.Error != "" {
-		return fmt.Errorf("%s", f.Error)
+		return errors.New(f.Error)
 	}
-	p := c.processes[f.Process]
-	if p == nil {
-		return fmt.Errorf("report of an unknown process %d", f.Process)
+	r, err := c.of(f.Process)
+	if err != nil {
+		return err
 	}
-	p.PID = pid
-	if f.End != (end{}) {
-		c.ends[f.Process], c.tables[f.Process], p.Sockets = f.End, f.Table, f.Sockets
+	r.pid = pid
+	if raw {
+		return nil // its parent tells the rest
 	}
-	for _, raw := range f.Raw {
-		c.ends[raw.Process], c.tables[raw.Process] = raw.End, raw.Table
+	r.end, r.table, r.threads = f.End, f.Table, f.Threads
+	r.process.Sockets, r.process.Program = f.Sockets, f.End.Program
+	for _, child := range f.Raw {
+		r, err := c.of(child.Process)
+		if err != nil {
+			return err
+		}
+		r.end, r.table = child.End, child.Table
 	}
-	for _, program := range f.Programs {
-		c.programs[program.Process] = program
+	for _, child := range f.Programs {
+		r, err := c.of(child.Process)
+		if err != nil {
+			return err
+		}
+		r.pid, r.inner, r.table = child.PID, true, child.Table
+		r.end, r.process.Program = end{Program: child.Path}, child.Path
 	}
 	return nil
 }
 
-// settle waits until each process does what its role ends with, and fills in
+// settle waits until each process does what its script ends with, and fills in
 // what /proc says of it then.
 func (c *collection) settle() (*Process, error) {
 	deadline := time.Now().Add(settleTime)
-	for number := 1; number <= len(c.processes); number++ {
-		p := c.processes[number]
-		if program, ok := c.programs[number]; ok {
-			p.Program = program.Path
-			p.PID = outerPID(c.processes[c.parents[number]].PID, program.PID)
-			c.ends[number] = end{}
+	for i, r := range c.reported {
+		if r.pid == 0 {
+			return nil, fmt.Errorf("process %d of the script ended without a report", i+1)
 		}
-		if p.PID == 0 {
-			return nil, fmt.Errorf("process %d of the script ended without a report", number)
+		r.process.PID = r.pid
+		if r.inner {
+			r.process.PID = outerPID(r.parent.process.PID, r.pid)
 		}
-		end := c.ends[number]
-		for !settled(p.PID, end) {
+		for !r.settled() {
 			if time.Now().After(deadline) {
-				return nil, fmt.Errorf("process %d of the script (pid %d) did not settle: %s", number, p.PID, procText(p.PID, "stat"))
+				return nil, fmt.Errorf("process %d of the script (pid %d) did not settle: %s",
+					i+1, r.process.PID, procText(r.process.PID, "stat"))
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if end.Exits {
-			p.Exited = true
+		if r.end.Exits {
+			r.process.Exited = true
 			continue
 		}
-		if err := p.fill(c.tables[number]); err != nil {
+		if err := r.fill(); err != nil {
 			return nil, err
 		}
 	}
-	return c.processes[1], nil
+	return c.reported[0].process, nil
 }
 
-// settled reports whether a process has come to its end of the story.
-func settled(pid int, e end) bool {
+// settled reports whether a process and its threads are where they end.
+func (r *reported) settled() bool {
+	pid := r.process.PID
+	return r.end.reached(pid, pid) && !slices.ContainsFunc(r.threads, func(t threadFact) bool {
+		return !t.End.reached(pid, t.TID)
+	})
+}
+
+// reached reports whether a thread goes on as it says. A thread that is gone,
+// or may not be looked at, is taken at its word.
+func (e end) reached(pid, tid int) bool {
 	stat, err := readStat(pid)
+	if err != nil {
+		return true
+	}
 	switch {
 	case e.Exits:
-		return err != nil || stat.state == 'Z'
-	case err != nil:
-		return true // killed meanwhile: what reads it next says so
-	case e.Call == 0:
-		return strings.ContainsRune("STtZ", rune(stat.state))
-	}
-	tid := e.TID
-	if tid == 0 {
-		tid = pid
+		return stat.state == 'Z'
+	case e.Program != "":
+		path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return err != nil || path == e.Program && stat.state != 'R'
+	case e.State != "":
+		return strings.IndexByte(e.State, stat.state) >= 0
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, tid))
 	if err != nil {
-		return true // not permitted: there is no better knowledge
+		return true
 	}
 	call, _, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	if e.Call == noCall {
@@ -125,34 +159,49 @@ func settled(pid int, e end) bool {
 }
 
 // fill adds what /proc shows of a process.
-func (p *Process) fill(t table) error {
+func (r *reported) fill() error {
+	p := r.process
 	stat, err := readStat(p.PID)
 	if err != nil {
 		return err
 	}
 	p.PPID, p.StartTicks = stat.ppid, stat.startTicks
-	p.NetNS, _ = netNS(fmt.Sprintf("/proc/%d/ns/net", p.PID))
 	if p.TIDs, err = numbersIn(fmt.Sprintf("/proc/%d/task", p.PID)); err != nil {
 		return err
 	}
+	showing := 0 // the thread that shows the table of the process, if its leader does not
+	if stat.state == 'Z' && len(p.TIDs) > 1 {
+		showing = p.TIDs[1]
+	}
+	p.NetNS, _ = netNS(fmt.Sprintf("/proc/%d/task/%d/ns/net", p.PID, max(showing, p.TIDs[0])))
+	if err := p.addDescriptors(r.table, showing); err != nil {
+		return err
+	}
+	for _, t := range r.threads {
+		if err := p.addDescriptors(t.Table, t.TID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addDescriptors adds those of a table that a thread shows; 0 is the leader.
+func (p *Process) addDescriptors(t table, tid int) error {
+	start := len(p.Descriptors)
 	for _, e := range t {
-		d := Descriptor{Name: e.Name, Kind: e.Kind, FD: e.FD, TID: e.TID}
+		d := Descriptor{Name: e.Name, Kind: e.Kind, FD: e.FD, TID: tid}
 		if err := d.fill(p.PID); err != nil {
 			return fmt.Errorf("descriptor %q of pid %d: %w", e.Name, p.PID, err)
 		}
 		p.Descriptors = append(p.Descriptors, d)
 	}
-	slices.SortStableFunc(p.Descriptors, func(a, b Descriptor) int { return a.FD - b.FD })
+	slices.SortStableFunc(p.Descriptors[start:], func(a, b Descriptor) int { return a.FD - b.FD })
 	return nil
 }
 
 // fill adds the inode and the FD_CLOEXEC bit of an open descriptor.
 func (d *Descriptor) fill(pid int) error {
-	directory := fmt.Sprintf("/proc/%d", pid)
-	if d.TID != 0 {
-		directory = fmt.Sprintf("/proc/%d/task/%d", pid, d.TID)
-	}
-	info, err := os.ReadFile(fmt.Sprintf("%s/fdinfo/%d", directory, d.FD))
+	info, err := os.ReadFile(fmt.Sprintf("%s/fdinfo/%d", d.directory(pid), d.FD))
 	if os.IsPermission(err) {
 		return nil
 	}
@@ -161,14 +210,22 @@ func (d *Descriptor) fill(pid int) error {
 	}
 	for line := range strings.Lines(string(info)) {
 		switch key, value, _ := strings.Cut(line, ":"); key {
-		case "ino":
+		case "ino": // since Linux 5.14
 			fmt.Sscan(value, &d.Inode)
 		case "flags":
 			var flags uint64
-			fmt.Sscanf(value, "%o", &flags)
+			fmt.Sscanf(strings.TrimSpace(value), "%o", &flags)
 			const closeOnExec = 0o2000000 // O_CLOEXEC, proc_pid_fdinfo(5)
 			d.CloseOnExec = flags&closeOnExec != 0
 		}
 	}
 	return nil
+}
+
+// directory is where /proc shows the table that the descriptor is in.
+func (d *Descriptor) directory(pid int) string {
+	if d.TID != 0 {
+		return fmt.Sprintf("/proc/%d/task/%d", pid, d.TID)
+	}
+	return fmt.Sprintf("/proc/%d", pid)
 }

@@ -79,54 +79,70 @@ func (l *launch) options(op *operation, t table) (err error) {
 	return nil
 }
 
-// files are the child's first descriptors.
-func (l *launch) files(stdin, stdout int) []uintptr {
-	files := []uintptr{uintptr(stdin), uintptr(stdout), 2}
-	for _, e := range l.passed {
-		files = append(files, uintptr(e.FD))
-	}
-	return files
-}
-
 // program executes another program, and returns its pid.
 func (l *launch) program(path string, argv []string) (pid int, err error) {
-	err = l.inNamespace(func() (err error) {
-		pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{
-			Env: l.environment, Files: l.files(0, 0), Sys: &l.attributes,
-		})
-		return err
-	})
-	return pid, err
+	return l.forkExec(path, argv, l.environment, 0, 0)
 }
 
 // role executes this program in another role.
 func (l *launch) role(req *request) error {
-	message, err := json.Marshal(req)
+	stdin, err := req.pipe()
 	if err != nil {
 		return err
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("pipe: %w", err)
-	}
+	defer unix.Close(stdin)
 	path := l.path
 	if path == "" {
 		path = "/proc/self/exe"
 	}
-	err = l.inNamespace(func() error {
-		_, err := syscall.ForkExec(path, []string{req.Name}, &syscall.ProcAttr{
-			Env:   roleEnvironment(l.environment, "role"),
-			Files: l.files(pipe[0], l.report),
-			Sys:   &l.attributes,
-		})
+	_, err = l.forkExec(path, []string{req.Name}, roleEnvironment(l.environment, "role"), stdin, l.report)
+	return err
+}
+
+// pipe returns a pipe that brings the request, and then its end.
+func (req *request) pipe() (int, error) {
+	message, err := json.Marshal(req)
+	if err != nil {
+		return 0, err
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return 0, fmt.Errorf("pipe: %w", err)
+	}
+	defer unix.Close(pipe[1])
+	// Nobody reads yet: a request has to fit.
+	if _, err := unix.FcntlInt(uintptr(pipe[1]), unix.F_SETPIPE_SZ, len(message)+1); err != nil {
+		return 0, fmt.Errorf("size pipe: %w", err)
+	}
+	if err := writeAll(pipe[1], message); err != nil {
+		return 0, err
+	}
+	return pipe[0], nil
+}
+
+// forkExec executes a program with the given descriptors as 0 and 1.
+func (l *launch) forkExec(path string, argv, environment []string, stdin, stdout int) (pid int, err error) {
+	sources := []int{stdin, stdout, 2}
+	for _, e := range l.passed {
+		sources = append(sources, e.FD)
+	}
+	// The child of syscall.ForkExec moves descriptors out of the way, to
+	// numbers just above the highest of these: high enough to be free.
+	const high = 500
+	var files []uintptr
+	for _, source := range sources {
+		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, high)
+		if err != nil {
+			return 0, fmt.Errorf("dup %d: %w", source, err)
+		}
+		defer unix.Close(fd)
+		files = append(files, uintptr(fd))
+	}
+	err = l.inNamespace(func() (err error) {
+		pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: environment, Files: files, Sys: &l.attributes})
 		return err
 	})
-	unix.Close(pipe[0])
-	if err == nil {
-		err = writeAll(pipe[1], message)
-	}
-	unix.Close(pipe[1])
-	return err
+	return pid, err
 }
 
 // inNamespace calls f, in a new network namespace if the launch asks for one.
@@ -188,8 +204,8 @@ func (r *role) inherited(passed []entry) table {
 	for _, e := range r.table {
 		flags, err := unix.FcntlInt(uintptr(e.FD), unix.F_GETFD, 0)
 		switch {
-		case err != nil, flags&unix.FD_CLOEXEC != 0, e.TID != 0:
-			// The exec closes it, or another thread has it.
+		case err != nil, flags&unix.FD_CLOEXEC != 0:
+			// The exec closes it.
 		case e.FD < 3+len(passed):
 			// Its number is another's now.
 		case t.has(e.Name):

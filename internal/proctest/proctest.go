@@ -62,7 +62,8 @@ type Descriptor struct {
 	// Kind is the operation that made it.
 	Kind string
 	FD   int
-	// TID is the only thread that has it; 0 when the whole process does.
+	// TID is the thread that shows it, /proc/PID/task/TID/fd, when the leader
+	// does not; 0 otherwise.
 	TID         int `json:",omitzero"`
 	Inode       uint64
 	CloseOnExec bool

@@ -42,6 +42,7 @@ type facts struct {
 	Table    table
 	Sockets  []Socket
 	Raw      []rawFact
+	Threads  []threadFact
 	Programs []programFact
 	End      end
 }
@@ -61,23 +62,19 @@ type programFact struct {
 	Table        table
 }
 
-// end is how a process goes on after its report.
-type end struct {
-	// Call is the system call that it is going to wait in; 0 when unknown.
-	Call uintptr
-	// TID is the thread that waits; 0 for the leader.
-	TID int
-	// Exits tells that the process ends.
-	Exits bool
+// threadFact is a thread, with its own descriptor table if it has one.
+type threadFact struct {
+	TID   int
+	Table table
+	End   end
 }
 
 // role is a process that carries out operations.
 type role struct {
 	request
-	table table
-	facts facts
-	// leaves tells that the process ends before its children do.
-	leaves bool
+	table  table
+	facts  facts
+	ending ending
 }
 
 // playRole is the main function of a role process; it does not return.
@@ -135,43 +132,36 @@ func (r *role) play() error {
 	}
 	go reap()
 	if r.Orphan {
-		if _, err := unix.Setitimer(unix.ITIMER_REAL, orphanBound()); err != nil {
+		var p program
+		p.bound()
+		if err := p.perform(); err != nil {
 			return fmt.Errorf("setitimer: %w", err)
 		}
 	}
-	r.table = r.Table
-	r.leaves = exits(r.Operations)
-
-	finale := pause()
-	r.facts.End = end{Call: sysPause}
+	r.table, r.ending = r.Table, pausing()
 	for _, op := range r.Operations {
-		spec := specifications[op.Name]
-		if spec.compile == nil {
-			if err := spec.run(r, op); err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-			continue
-		}
-		calls, err := spec.compile(&r.table, op)
-		if err != nil {
+		if err := r.do(op); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
-		switch op.Name {
-		case "serve":
-			finale, r.facts.End.Call = calls, serveModes[op.Args[0]].call
-		case "exit":
-			finale, r.facts.End = calls, end{Exits: true}
-		default:
-			if err := calls.perform(); err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-		}
 	}
-	r.facts.Table = r.table
+	r.facts.Table, r.facts.End = r.table, r.ending.end
 	if err := r.report(); err != nil {
 		return err
 	}
-	return finale.perform()
+	return r.ending.finale.perform()
+}
+
+// do carries out one operation, or notes it when it is the one to end with.
+func (r *role) do(op *operation) error {
+	spec := specifications[op.Name]
+	if spec.compile == nil {
+		return spec.run(r, op)
+	}
+	calls, err := spec.compile(&r.table, op)
+	if err != nil || r.ending.take(op, calls) {
+		return err
+	}
+	return calls.perform()
 }
 
 // report sends the facts in one message, and ends the way to make one.

@@ -159,18 +159,17 @@ func receive(fd int) ([]byte, int, error) {
 }
 
 // decodeReport tells the report of a role from that of a raw child.
-func decodeReport(message []byte) (facts, error) {
+func decodeReport(message []byte) (f facts, raw bool, err error) {
 	if len(message) == binary.Size(failure{}) {
 		word := func(i int) uint32 { return binary.NativeEndian.Uint32(message[4*i:]) }
-		f := facts{Process: int(word(0))}
+		f.Process = int(word(0))
 		if errno := word(1); errno != 0 {
 			f.Error = fmt.Sprintf("system call %d of a raw child: %v", word(2), unix.Errno(errno))
 		}
-		return f, nil
+		return f, true, nil
 	}
-	var f facts
-	err := json.Unmarshal(message, &f)
-	return f, err
+	err = json.Unmarshal(message, &f)
+	return f, false, err
 }
 
 // awaitEnd closes over when the test lets go: at the end of the standard input,

@@ -10,8 +10,6 @@ import (
 type entry struct {
 	Name string
 	FD   int
-	// TID is the thread in whose table alone it is; 0 for the process's table.
-	TID int `json:",omitzero"`
 	// Kind is the operation that made it, such as "listen".
 	Kind string
 }
