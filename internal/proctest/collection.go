@@ -74,7 +74,9 @@ func (c *collection) add(message []byte, pid int) error {
 		return nil // its parent tells the rest
 	}
 	r.end, r.table, r.threads = f.End, f.Table, f.Threads
-	r.process.Sockets, r.process.Program = f.Sockets, f.End.Program
+	r.process.Program = f.End.Program
+	// A role that becomes another reports twice.
+	r.process.Sockets = append(r.process.Sockets, f.Sockets...)
 	for _, child := range f.Raw {
 		r, err := c.of(child.Process)
 		if err != nil {

@@ -13,6 +13,10 @@ import (
 type ending struct {
 	finale program
 	end    end
+	// become executes another program in place of the finale.
+	become func() error
+	// reportsAgain tells that this program is a role of the same process.
+	reportsAgain bool
 }
 
 // pausing is the ending of a script that does not say another.

@@ -64,6 +64,16 @@ func (l *launch) options(op *operation, t table) (err error) {
 	if newPID {
 		l.attributes.Cloneflags |= unix.CLONE_NEWPID
 	}
+	newUser, err := op.flag("newuser", false)
+	if err != nil {
+		return err
+	}
+	if newUser {
+		// Root inside is this user outside.
+		l.attributes.Cloneflags |= unix.CLONE_NEWUSER
+		l.attributes.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		l.attributes.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
 	uid, err := op.number("uid", -1)
 	if err != nil {
 		return err

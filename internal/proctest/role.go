@@ -148,6 +148,9 @@ func (r *role) play() error {
 	if err := r.report(); err != nil {
 		return err
 	}
+	if r.ending.become != nil {
+		return r.ending.become()
+	}
 	return r.ending.finale.perform()
 }
 
@@ -172,6 +175,9 @@ func (r *role) report() error {
 	}
 	if _, err := unix.Write(1, message); err != nil {
 		return err
+	}
+	if r.ending.reportsAgain {
+		return nil
 	}
 	return unix.Dup3(0, 1, 0)
 }
