@@ -1,0 +1,385 @@
+package tracee
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// engine is the helper's side of one Do. All of it runs on one thread.
+type engine struct {
+	conn   conn
+	waiter waiter
+	target Target
+	opt    Options
+
+	processes []*process // the target first, then the sharers of its table
+	owner     int        // the thread that stands for the descriptor table
+	noKcmp    bool       // kcmp(2) is refused: whose table it is cannot be told
+	aux       auxiliary
+	vdso      uint64 // address of a system-call instruction, 0 when there is none
+
+	threads []*thread
+	carrier *thread
+	site    uint64 // the system-call instruction that carrier uses
+	began   time.Time
+	stuck   bool  // the carrier does not come back from a call
+	fault   error // what must not happen has
+	report  Report
+
+	calling  sync.Mutex // held while the carrier may have what is not its own
+	released bool       // guarded by calling
+}
+
+// stop stops the threads of the target's table and chooses the one to make the
+// calls. After a refusal some may be stopped; release lets them go.
+func (e *engine) stop() *Refusal {
+	p, refusal := find(e.target)
+	if refusal != nil {
+		return refusal
+	}
+	e.processes = append(e.processes, p)
+	owner, refusals := p.preflight(e.target, e.opt)
+	for _, refusal := range refusals {
+		// A filter may be on some threads only: the attempt will tell.
+		if refusal.Reason != Seccomp {
+			return refusal
+		}
+	}
+	e.owner = owner
+	vector, err := p.read(taskFile(e.owner, "auxv"))
+	if err != nil {
+		return unreadable(p.pid, err)
+	}
+	e.aux = parseAuxiliary(vector)
+	e.vdso = findInstruction(e.owner, e.aux.vdso)
+
+	others, err := tableSharers(p.pid, owner)
+	e.noKcmp = err != nil
+	if refusal := p.shared(others, e.opt); refusal != nil {
+		return refusal
+	}
+	for _, pid := range others {
+		sharer, err := openProcess(pid)
+		if err != nil {
+			continue // it has ended
+		}
+		e.processes = append(e.processes, sharer)
+	}
+	// The others stand still for as long as the last one takes to stop: one
+	// that sleeps deeply is waited for before.
+	for _, p := range e.processes {
+		if refusal := p.sleepsDeeply(e.opt.StopTimeout); refusal != nil {
+			return refusal
+		}
+	}
+	members, refusal := e.members()
+	if refusal != nil {
+		return refusal
+	}
+	e.report.Exclusive = true
+	if len(members) > e.opt.MaxThreads {
+		e.weaken("it has %d threads, and only those that matter most were stopped", len(members))
+		members = e.mostImportant(members)
+	}
+	if e.noKcmp {
+		e.weaken("kcmp(2) is not permitted: other processes may have the same descriptor table")
+	}
+	e.began = time.Now()
+	if refusal := e.stopThreads(members); refusal != nil {
+		return refusal
+	}
+	return e.choose()
+}
+
+func (e *engine) weaken(format string, args ...any) {
+	e.report.Exclusive = false
+	if e.report.Weaker == "" {
+		e.report.Weaker = fmt.Sprintf(format, args...)
+	}
+}
+
+// member is a thread that has the table.
+type member struct {
+	process *process
+	tid     int
+}
+
+// members lists the threads that have the table and are not seized yet. The
+// owner of the table comes first.
+func (e *engine) members() ([]member, *Refusal) {
+	var members []member
+	for i, p := range e.processes {
+		threads, err := p.threads()
+		switch {
+		case err != nil && i == 0:
+			return nil, unreadable(p.pid, err)
+		case err != nil:
+			continue // the sharer has ended
+		}
+		for _, tid := range threads {
+			if e.seized(tid) || !e.hasTable(tid) {
+				continue
+			}
+			members = append(members, member{p, tid})
+		}
+	}
+	slices.SortStableFunc(members, func(a, b member) int {
+		return cmp.Compare(btoi(a.tid != e.owner), btoi(b.tid != e.owner))
+	})
+	return members, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (e *engine) seized(tid int) bool {
+	return slices.ContainsFunc(e.threads, func(t *thread) bool { return t.tid == tid })
+}
+
+// hasTable reports whether tid has the table. Where the kernel does not say,
+// the threads of one process are taken to have one table, as nearly all do.
+func (e *engine) hasTable(tid int) bool {
+	if tid == e.owner || e.noKcmp {
+		return true
+	}
+	same, err := sharesTable(e.owner, tid)
+	return err == nil && same
+}
+
+// mostImportant are, of too many threads to stop, one that waits in a system
+// call and can make ours, and all that wait on the descriptors to be acted on.
+func (e *engine) mostImportant(members []member) []member {
+	var waiting, idle, first []member
+	for _, m := range members {
+		line, err := m.callLine()
+		switch {
+		case err != nil:
+		case line.inProgress && e.actedOn(line.number, line.arguments[0]):
+			waiting = append(waiting, m)
+		case line.inProgress && len(idle) == 0:
+			idle = append(idle, m)
+		case len(first) == 0:
+			first = append(first, m)
+		}
+	}
+	if len(idle) == 0 && len(waiting) == 0 {
+		return first
+	}
+	return append(idle, waiting...)
+}
+
+func (m member) callLine() (callLine, error) {
+	text, err := m.process.read(taskFile(m.tid, "syscall"))
+	if err != nil {
+		return callLine{}, err
+	}
+	return parseCallLine(text)
+}
+
+// actedOn reports whether a call waits on a descriptor that is to be acted on.
+func (e *engine) actedOn(number int, firstArgument uint64) bool {
+	return slices.Contains(e.opt.FDs, int(int32(firstArgument))) && slices.Contains(callsOnDescriptor, number)
+}
+
+// stopThreads stops the members and, where all are to be stopped, those that
+// they have started meanwhile, until there are no more.
+func (e *engine) stopThreads(members []member) *Refusal {
+	all := e.report.Exclusive || e.noKcmp
+	deadline := time.Now().Add(e.opt.StopTimeout)
+	for len(members) > 0 {
+		already := len(e.threads)
+		for _, m := range members {
+			if refusal := e.seize(m); refusal != nil {
+				return refusal
+			}
+		}
+		for _, t := range e.threads[already:] {
+			if !e.halt(t, deadline) {
+				return e.doesNotStop(t)
+			}
+			t.repair()
+		}
+		if !all {
+			break
+		}
+		var refusal *Refusal
+		if members, refusal = e.members(); refusal != nil {
+			return refusal
+		}
+	}
+	e.threads = slices.DeleteFunc(e.threads, func(t *thread) bool { return t.at == gone })
+	for _, t := range e.threads {
+		if t.at == atExec {
+			return &Refusal{Reason: Replaced, PID: t.pid, Detail: "has become another program just now"}
+		}
+		if number, argument, ok := t.call(); ok && e.actedOn(number, argument) {
+			e.report.Interrupted = append(e.report.Interrupted, t.tid)
+		}
+	}
+	e.report.Threads = len(e.threads)
+	return nil
+}
+
+// seize seizes a thread and asks it to stop. One that has ended is left out.
+func (e *engine) seize(m member) *Refusal {
+	t := &thread{pid: m.process.pid, tid: m.tid, at: running}
+	if needsCallLine {
+		t.before, _ = m.callLine()
+	}
+	err := seize(m.tid)
+	if err == nil {
+		// From here the number belongs to this thread and no other; but it
+		// may have changed hands since it was listed.
+		if err = interrupt(m.tid); err == nil && m.process.has(m.tid) {
+			e.threads = append(e.threads, t)
+			return nil
+		}
+		e.halt(t, time.Now().Add(e.opt.StopTimeout))
+		e.letGo(t)
+		return nil
+	}
+	stat, statErr := m.process.stat(taskFile(m.tid, "stat"))
+	if err == unix.ESRCH || statErr != nil || stat.state == 'Z' || stat.state == 'X' {
+		return nil
+	}
+	status, statusErr := m.process.status(taskFile(m.tid, "status"))
+	if statusErr == nil && status.tracer != 0 {
+		return traced(m.process.pid, m.tid, status.tracer)
+	}
+	return &Refusal{Reason: NotPermitted, PID: m.process.pid, TID: m.tid, Needs: "CAP_SYS_PTRACE",
+		Detail: fmt.Sprintf("may not be traced, or is by a process that cannot be seen: %v", err)}
+}
+
+// halt waits until the thread, which was interrupted, has stopped, and delivers
+// the signals that it reports before. It reports whether the thread stands
+// still or is gone.
+func (e *engine) halt(t *thread, deadline time.Time) bool {
+	for {
+		t.note(e.waiter.next(t.tid, deadline, true))
+		switch t.at {
+		case running:
+			return false
+		case atStop, atExec, gone:
+			return true
+		}
+		t.cont()
+	}
+}
+
+func (e *engine) doesNotStop(t *thread) *Refusal {
+	for _, p := range e.processes {
+		if p.pid != t.pid {
+			continue
+		}
+		stat, err := p.stat(taskFile(t.tid, "stat"))
+		if err == nil && stat.state != 'D' {
+			return &Refusal{Reason: Uninterruptible, PID: t.pid, TID: t.tid,
+				Detail: fmt.Sprintf("did not stop within %v (state %c)", e.opt.StopTimeout, stat.state)}
+		}
+	}
+	return uninterruptible(t.pid, t.tid)
+}
+
+// release lets go of every thread, in the reverse order of their stop, in
+// whatever state things are.
+func (e *engine) release() {
+	e.calling.Lock()
+	defer e.calling.Unlock()
+	for _, t := range slices.Backward(e.threads) {
+		e.unwind(t)
+		e.letGo(t)
+	}
+	if e.threads != nil {
+		e.report.Held = time.Since(e.began)
+	}
+	e.threads = nil
+	e.released = true
+	for _, p := range e.processes {
+		p.close()
+	}
+	e.processes = nil
+}
+
+// letGo detaches from a thread that stands still. One that runs cannot be let
+// go: the kernel does it when the helper ends.
+func (e *engine) letGo(t *thread) {
+	switch t.at {
+	case atSignal:
+		detach(t.tid, t.signal)
+	case atStop, atEntry, atExit, atExec:
+		detach(t.tid, 0)
+	}
+	t.at = gone
+}
+
+// choose picks the thread that is to make the calls: best one that waits in a
+// system call, on none of the descriptors to be acted on; then one that waits
+// on them; then one that runs the program's own code.
+func (e *engine) choose() *Refusal {
+	best := slices.Clone(e.threads)
+	slices.SortStableFunc(best, func(a, b *thread) int { return cmp.Compare(e.rank(a), e.rank(b)) })
+	refusal := &Refusal{Reason: NoThread, PID: e.target.PID, Detail: "has no thread that could make a call"}
+	for _, t := range best {
+		// Only the target's own threads: the others' credentials may differ.
+		if t.pid != e.target.PID || !e.hasTable(t.tid) {
+			continue
+		}
+		if !t.saved.native() {
+			refusal = &Refusal{Reason: Wide32, PID: t.pid, TID: t.tid, Detail: "runs 32-bit code, or is a worker of the kernel"}
+			continue
+		}
+		site, why := e.findSite(t)
+		if why == nil {
+			why = e.suspendSeccomp(t)
+		}
+		if why != nil {
+			refusal = why
+			continue
+		}
+		e.carrier, e.site = t, site
+		e.report.Carrier = t.tid
+		return nil
+	}
+	return refusal
+}
+
+func (e *engine) rank(t *thread) int {
+	switch number, argument, ok := t.call(); {
+	case !ok:
+		return 2
+	case e.actedOn(number, argument):
+		return 1
+	}
+	return 0
+}
+
+// suspendSeccomp sees to it that no seccomp filter judges the calls, or that
+// there is none.
+func (e *engine) suspendSeccomp(t *thread) *Refusal {
+	if setOptions(t.tid, seizeOptions|unix.PTRACE_O_SUSPEND_SECCOMP) == nil {
+		setOptions(t.tid, seizeOptions) // until it is needed
+		t.suspended = true
+		return nil
+	}
+	status, err := e.processes[0].status(taskFile(t.tid, "status"))
+	switch {
+	case err != nil:
+		return unreadable(t.pid, err)
+	case status.seccomp != 0:
+		r := seccompRefusal(t.pid, t.tid, status.seccomp)
+		if r == nil {
+			r = &Refusal{Reason: Seccomp, PID: t.pid, TID: t.tid, Detail: "has a seccomp filter, and this kernel cannot suspend it"}
+		}
+		return r
+	}
+	return nil
+}
