@@ -67,15 +67,14 @@ func parse(script string) ([]*operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	ops, err = repeat(ops)
-	if err != nil {
+	if err := check(ops, false); err != nil {
+		return nil, err
+	}
+	if ops, err = expand(ops); err != nil {
 		return nil, err
 	}
 	processes := 1
 	number(ops, &processes)
-	if err := check(ops, false); err != nil {
-		return nil, err
-	}
 	return ops, nil
 }
 
@@ -160,7 +159,7 @@ func (p *parser) block(nested bool) ([]*operation, error) {
 				return nil, err
 			}
 			if op.Body == nil {
-				op.Body = []*operation{}
+				op.Body = []*operation{} // a block, if an empty one
 			}
 			end()
 		case op == nil:
@@ -175,21 +174,27 @@ func (p *parser) block(nested bool) ([]*operation, error) {
 	}
 }
 
-// repeat writes out operations that have times=N.
-func repeat(ops []*operation) ([]*operation, error) {
-	var out []*operation
+// expand writes out operations that are short for others, and those that have
+// times=N.
+func expand(ops []*operation) ([]*operation, error) {
+	out := []*operation{}
 	for _, op := range ops {
+		if short := specifications[op.Name].expand; short != nil {
+			long, err := parse(short(op))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", op, err)
+			}
+			out = append(out, long...)
+			continue
+		}
 		times, err := op.number("times", 1)
 		if err != nil {
 			return nil, err
 		}
 		delete(op.Options, "times")
 		if op.Body != nil {
-			if op.Body, err = repeat(op.Body); err != nil {
+			if op.Body, err = expand(op.Body); err != nil {
 				return nil, err
-			}
-			if op.Body == nil {
-				op.Body = []*operation{}
 			}
 		}
 		for range times {

@@ -38,6 +38,9 @@ func roleEnvironment(base []string, which string) []string {
 		roleVariable+"="+which)
 }
 
+// highDescriptor is above what a script makes.
+const highDescriptor = 500
+
 // launch is an exec of a program or of another role.
 type launch struct {
 	environment []string
@@ -137,11 +140,10 @@ func (l *launch) forkExec(path string, argv, environment []string, stdin, stdout
 		sources = append(sources, e.FD)
 	}
 	// The child of syscall.ForkExec moves descriptors out of the way, to
-	// numbers just above the highest of these: high enough to be free.
-	const high = 500
+	// numbers just above the highest of these: they have to be free.
 	var files []uintptr
 	for _, source := range sources {
-		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, high)
+		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, highDescriptor)
 		if err != nil {
 			return 0, fmt.Errorf("dup %d: %w", source, err)
 		}
@@ -166,9 +168,15 @@ func (l *launch) inNamespace(f func() error) error {
 // inNewNet calls f with the calling thread, which is locked, in a new network
 // namespace whose loopback device is up.
 func inNewNet(f func() error) error {
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	low, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open network namespace: %w", err)
+	}
+	// The low numbers are for what f makes.
+	home, err := unix.FcntlInt(uintptr(low), unix.F_DUPFD_CLOEXEC, highDescriptor)
+	unix.Close(low)
+	if err != nil {
+		return fmt.Errorf("dup network namespace: %w", err)
 	}
 	defer unix.Close(home)
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {

@@ -52,8 +52,9 @@ var _ = define(&specification{
 
 var _ = define(&specification{
 	usage: "connect NETWORK ADDRESS|NAME [from=ADDRESS]" + socketUsage,
-	text:  "connects to an address, or to the socket that the script names; from binds the near end first.",
-	min:   2, max: 2, options: append([]string{"from"}, socketOptions...),
+	text: "connects to an address, or to the socket that the script names; from binds the near end first. " +
+		"With nonblock, it goes on without waiting for the connection.",
+	min: 2, max: 2, options: append([]string{"from"}, socketOptions...),
 	run: func(r *role, op *operation) error {
 		network := op.Args[0]
 		remote, err := r.resolve(network, op.Args[1])
@@ -70,7 +71,11 @@ var _ = define(&specification{
 					return fmt.Errorf("bind: %w", err)
 				}
 			}
-			return unix.Connect(fd, remote)
+			err := unix.Connect(fd, remote)
+			if nonblock, _ := op.flag("nonblock", false); nonblock && err == unix.EINPROGRESS {
+				return nil
+			}
+			return err
 		})
 	},
 })
@@ -165,11 +170,15 @@ func (r *role) keepSocket(op *operation, fd int, network, kind string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.table.add(op.option("name", ""), kind, fd); err != nil {
+	return r.noteSocket(op.option("name", ""), kind, network, fd)
+}
+
+// noteSocket enters a socket in the table and among the facts.
+func (r *role) noteSocket(name, kind, network string, fd int) error {
+	if err := r.table.add(name, kind, fd); err != nil {
 		return err
 	}
-	name := r.table[len(r.table)-1].Name
-	socket, err := describeSocket(name, network, fd)
+	socket, err := describeSocket(r.table[len(r.table)-1].Name, network, fd)
 	r.facts.Sockets = append(r.facts.Sockets, socket)
 	return err
 }
@@ -296,6 +305,9 @@ func describeAddress(addr unix.Sockaddr) (ap netip.AddrPort, path string) {
 	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), ""
 	case *unix.SockaddrUnix:
+		if a.Name == "@" { // unix.Getsockname's word for no name
+			return netip.AddrPort{}, ""
+		}
 		return netip.AddrPort{}, a.Name
 	}
 	return netip.AddrPort{}, ""

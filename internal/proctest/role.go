@@ -258,3 +258,14 @@ func writeAll(fd int, text []byte) error {
 	}
 	return nil
 }
+
+// readAll is os.ReadFile without os.File.
+func readAll(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	text, err := io.ReadAll(descriptor(fd))
+	return string(text), err
+}
