@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // operation is one step of a role, as the language of the package writes it:
@@ -32,31 +34,25 @@ func (op *operation) option(key, otherwise string) string {
 	return otherwise
 }
 
-// flag returns an option whose value is 0 or 1.
-func (op *operation) flag(key string, otherwise bool) (bool, error) {
-	switch value, ok := op.Options[key]; {
-	case !ok:
-		return otherwise, nil
-	case value == "0":
-		return false, nil
-	case value == "1":
-		return true, nil
-	default:
-		return false, fmt.Errorf("%s: %s=%q is neither 0 nor 1", op, key, value)
+// on reports whether an option is 1. (check has seen that it is 0 or 1.)
+func (op *operation) on(key string) bool { return op.Options[key] == "1" }
+
+// cloexec returns the flag that makes a descriptor close-on-exec, if the
+// operation asks for that. SOCK_CLOEXEC, EPOLL_CLOEXEC and their like are the
+// same bit.
+func (op *operation) cloexec() int {
+	if op.on("cloexec") {
+		return unix.O_CLOEXEC
 	}
+	return 0
 }
 
-// number returns an option whose value is a decimal number.
-func (op *operation) number(key string, otherwise int) (int, error) {
-	value, ok := op.Options[key]
-	if !ok {
-		return otherwise, nil
+// number returns an option whose value is a number. (check has seen that it is.)
+func (op *operation) number(key string, otherwise int) int {
+	if value, ok := op.Options[key]; ok {
+		otherwise, _ = strconv.Atoi(value)
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %s=%q is no number", op, key, value)
-	}
-	return n, nil
+	return otherwise
 }
 
 // parse reads a script and checks it against the specifications of the
@@ -187,17 +183,13 @@ func expand(ops []*operation) ([]*operation, error) {
 			out = append(out, long...)
 			continue
 		}
-		times, err := op.number("times", 1)
-		if err != nil {
-			return nil, err
-		}
-		delete(op.Options, "times")
 		if op.Body != nil {
+			var err error
 			if op.Body, err = expand(op.Body); err != nil {
 				return nil, err
 			}
 		}
-		for range times {
+		for range op.number("times", 1) {
 			out = append(out, op.clone())
 		}
 	}
@@ -227,6 +219,21 @@ func number(ops []*operation, last *int) {
 	}
 }
 
+// optionForms are what the values of options have to look like.
+var optionForms = func() map[string]*regexp.Regexp {
+	forms := map[string]*regexp.Regexp{"name": regexp.MustCompile(`^[a-z][a-z0-9]*$`)}
+	bit, number := regexp.MustCompile(`^[01]$`), regexp.MustCompile(`^[0-9]{1,9}$`)
+	for _, key := range []string{
+		"cloexec", "create", "newnet", "newpid", "newuser", "nonblock", "own", "reuseaddr", "reuseport", "share", "stdio", "v6only", "write",
+	} {
+		forms[key] = bit
+	}
+	for _, key := range []string{"backlog", "fd", "times", "uid"} {
+		forms[key] = number
+	}
+	return forms
+}()
+
 // check reports the first operation that does not meet its specification. The
 // operations of a raw child, whose fork has no exec, are system calls only.
 func check(ops []*operation, raw bool) error {
@@ -244,9 +251,12 @@ func check(ops []*operation, raw bool) error {
 		case spec.last && i != len(ops)-1:
 			return fmt.Errorf("%s: nothing can follow it", op)
 		}
-		for key := range op.Options {
+		for key, value := range op.Options {
 			if !slices.Contains(spec.options, key) {
 				return fmt.Errorf("%s: unknown option %s=; usage: %s", op, key, spec.usage)
+			}
+			if form, ok := optionForms[key]; ok && !form.MatchString(value) {
+				return fmt.Errorf("%s: %s=%q does not match %s", op, key, value, form)
 			}
 		}
 		if err := check(op.Body, raw || spec.raw); err != nil {
