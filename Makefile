@@ -16,7 +16,7 @@ lint: ## what CI refuses
 	$(LINT) staticcheck ./...
 
 bench: ## paired with ss, fuser, lsof and lsfd, in worlds of many descriptors
-	go test -run '^$$' -bench . ./internal/bench
+	STRAY_BENCH_WORLDS=all go test -run '^$$' -bench . -benchtime 5x -timeout 30m ./internal/bench
 
 fuzz: ## every fuzz target, for a minute each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime 1m $$p || exit 1; done; done

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -93,6 +94,17 @@ func (c *collection) add(message []byte, pid int) error {
 		r.end, r.process.Program = end{Program: child.Path}, child.Path
 	}
 	return nil
+}
+
+// missing says which processes have not reported.
+func (c *collection) missing() string {
+	var numbers []string
+	for i, r := range c.reported {
+		if r.pid == 0 {
+			numbers = append(numbers, strconv.Itoa(i+1))
+		}
+	}
+	return "waiting for process " + strings.Join(numbers, ", ") + " of the script"
 }
 
 // settle waits until each process does what its script ends with, and fills in

@@ -63,7 +63,7 @@ func leaves(ops []*operation) bool {
 // bound sets an alarm that ends a process which its parent's death does not, in
 // case that nobody is left to kill it.
 func (p *program) bound() {
-	alarm := &unix.Itimerval{Value: unix.Timeval{Sec: 120}}
+	alarm := &unix.Itimerval{Value: unix.Timeval{Sec: 60}}
 	p.add(unix.SYS_SETITIMER, uintptr(unix.ITIMER_REAL), pointer(alarm)).keep = alarm
 }
 
@@ -106,6 +106,24 @@ var _ = define(&specification{
 })
 
 var _ = define(&specification{
+	usage: "seccomp",
+	text:  "adds a filter that kills the process at its next socket(2).",
+	compile: func(*table, *operation) (program, error) {
+		filter := []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 1},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_KILL_PROCESS},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		}
+		fprog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+		var p program
+		p.add(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
+		p.add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, pointer(fprog)).keep = fprog
+		return p, nil
+	},
+})
+
+var _ = define(&specification{
 	usage: "stop",
 	text:  "stops the process with SIGSTOP, as a terminal or a debugger would (state T).",
 	last:  true,
@@ -140,16 +158,15 @@ var _ = define(&specification{
 		"With own, its descriptor table becomes its own (unshare CLONE_FILES): a copy of the process's.",
 	options: []string{"own"}, block: true, raw: true,
 	run: func(r *role, op *operation) error {
-		own, err := op.flag("own", false)
-		if err != nil {
-			return err
-		}
+		own := op.on("own")
 		t := &r.table
 		var p program
 		if own {
 			t = new(slices.Clone(r.table))
 			p.add(unix.SYS_UNSHARE, unix.CLONE_FILES)
-			p.add(unix.SYS_DUP3, 0, 1)
+			if !r.Silent {
+				p.add(unix.SYS_DUP3, 0, 1)
+			}
 		}
 		ending := pausing()
 		for _, inner := range op.Body {

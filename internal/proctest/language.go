@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // operation is one step of a role, as the language of the package writes it:
@@ -32,31 +34,25 @@ func (op *operation) option(key, otherwise string) string {
 	return otherwise
 }
 
-// flag returns an option whose value is 0 or 1.
-func (op *operation) flag(key string, otherwise bool) (bool, error) {
-	switch value, ok := op.Options[key]; {
-	case !ok:
-		return otherwise, nil
-	case value == "0":
-		return false, nil
-	case value == "1":
-		return true, nil
-	default:
-		return false, fmt.Errorf("%s: %s=%q is neither 0 nor 1", op, key, value)
+// on reports whether an option is 1. (check has seen that it is 0 or 1.)
+func (op *operation) on(key string) bool { return op.Options[key] == "1" }
+
+// cloexec returns the flag that makes a descriptor close-on-exec, if the
+// operation asks for that. SOCK_CLOEXEC, EPOLL_CLOEXEC and their like are the
+// same bit.
+func (op *operation) cloexec() int {
+	if op.on("cloexec") {
+		return unix.O_CLOEXEC
 	}
+	return 0
 }
 
-// number returns an option whose value is a decimal number.
-func (op *operation) number(key string, otherwise int) (int, error) {
-	value, ok := op.Options[key]
-	if !ok {
-		return otherwise, nil
+// number returns an option whose value is a number. (check has seen that it is.)
+func (op *operation) number(key string, otherwise int) int {
+	if value, ok := op.Options[key]; ok {
+		otherwise, _ = strconv.Atoi(value)
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %s=%q is no number", op, key, value)
-	}
-	return n, nil
+	return otherwise
 }
 
 // parse reads a script and checks it against the specifications of the
@@ -67,15 +63,14 @@ func parse(script string) ([]*operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	ops, err = repeat(ops)
-	if err != nil {
+	if err := check(ops, false); err != nil {
+		return nil, err
+	}
+	if ops, err = expand(ops); err != nil {
 		return nil, err
 	}
 	processes := 1
 	number(ops, &processes)
-	if err := check(ops, false); err != nil {
-		return nil, err
-	}
 	return ops, nil
 }
 
@@ -160,7 +155,7 @@ func (p *parser) block(nested bool) ([]*operation, error) {
 				return nil, err
 			}
 			if op.Body == nil {
-				op.Body = []*operation{}
+				op.Body = []*operation{} // a block, if an empty one
 			}
 			end()
 		case op == nil:
@@ -175,24 +170,26 @@ func (p *parser) block(nested bool) ([]*operation, error) {
 	}
 }
 
-// repeat writes out operations that have times=N.
-func repeat(ops []*operation) ([]*operation, error) {
-	var out []*operation
+// expand writes out operations that are short for others, and those that have
+// times=N.
+func expand(ops []*operation) ([]*operation, error) {
+	out := []*operation{}
 	for _, op := range ops {
-		times, err := op.number("times", 1)
-		if err != nil {
-			return nil, err
+		if short := specifications[op.Name].expand; short != nil {
+			long, err := parse(short(op))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", op, err)
+			}
+			out = append(out, long...)
+			continue
 		}
-		delete(op.Options, "times")
 		if op.Body != nil {
-			if op.Body, err = repeat(op.Body); err != nil {
+			var err error
+			if op.Body, err = expand(op.Body); err != nil {
 				return nil, err
 			}
-			if op.Body == nil {
-				op.Body = []*operation{}
-			}
 		}
-		for range times {
+		for range op.number("times", 1) {
 			out = append(out, op.clone())
 		}
 	}
@@ -222,6 +219,21 @@ func number(ops []*operation, last *int) {
 	}
 }
 
+// optionForms are what the values of options have to look like.
+var optionForms = func() map[string]*regexp.Regexp {
+	forms := map[string]*regexp.Regexp{"name": regexp.MustCompile(`^[a-z][a-z0-9]*$`)}
+	bit, number := regexp.MustCompile(`^[01]$`), regexp.MustCompile(`^[0-9]{1,9}$`)
+	for _, key := range []string{
+		"cloexec", "create", "newnet", "newpid", "newuser", "nonblock", "own", "reuseaddr", "reuseport", "share", "stdio", "v6only", "write",
+	} {
+		forms[key] = bit
+	}
+	for _, key := range []string{"backlog", "fd", "times", "uid"} {
+		forms[key] = number
+	}
+	return forms
+}()
+
 // check reports the first operation that does not meet its specification. The
 // operations of a raw child, whose fork has no exec, are system calls only.
 func check(ops []*operation, raw bool) error {
@@ -239,9 +251,12 @@ func check(ops []*operation, raw bool) error {
 		case spec.last && i != len(ops)-1:
 			return fmt.Errorf("%s: nothing can follow it", op)
 		}
-		for key := range op.Options {
+		for key, value := range op.Options {
 			if !slices.Contains(spec.options, key) {
 				return fmt.Errorf("%s: unknown option %s=; usage: %s", op, key, spec.usage)
+			}
+			if form, ok := optionForms[key]; ok && !form.MatchString(value) {
+				return fmt.Errorf("%s: %s=%q does not match %s", op, key, value, form)
 			}
 		}
 		if err := check(op.Body, raw || spec.raw); err != nil {

@@ -38,6 +38,20 @@ func roleEnvironment(base []string, which string) []string {
 		roleVariable+"="+which)
 }
 
+// highDescriptor is above what a script makes.
+const highDescriptor = 500
+
+// openHigh opens a file without taking one of the low numbers, which are for
+// what the script makes meanwhile.
+func openHigh(path string, flags int) (int, error) {
+	low, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(low)
+	return unix.FcntlInt(uintptr(low), unix.F_DUPFD_CLOEXEC, highDescriptor)
+}
+
 // launch is an exec of a program or of another role.
 type launch struct {
 	environment []string
@@ -47,51 +61,34 @@ type launch struct {
 	passed []entry
 	// path is the program of a role; empty for this one.
 	path string
-	// report is the descriptor that takes the facts of a role.
-	report int
+	// stdio become 0, 1 and 2; 0 of a role is its request.
+	stdio [3]int
 }
 
 // options reads the options of exec.
 func (l *launch) options(op *operation, t table) (err error) {
-	l.report = 1
-	if l.newNet, err = op.flag("newnet", false); err != nil {
-		return err
-	}
-	newPID, err := op.flag("newpid", false)
-	if err != nil {
-		return err
-	}
-	if newPID {
+	l.newNet = op.on("newnet")
+	if op.on("newpid") {
 		l.attributes.Cloneflags |= unix.CLONE_NEWPID
 	}
-	newUser, err := op.flag("newuser", false)
-	if err != nil {
-		return err
-	}
-	if newUser {
+	if op.on("newuser") {
 		// Root inside is this user outside.
 		l.attributes.Cloneflags |= unix.CLONE_NEWUSER
 		l.attributes.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		l.attributes.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
-	uid, err := op.number("uid", -1)
-	if err != nil {
-		return err
-	}
-	if uid >= 0 {
+	if uid := op.number("uid", -1); uid >= 0 {
 		l.attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	}
 	if words := op.option("pass", ""); words != "" {
-		if l.passed, err = t.findAll(strings.Split(words, ",")); err != nil {
-			return err
-		}
+		l.passed, err = t.findAll(strings.Split(words, ","))
 	}
-	return nil
+	return err
 }
 
 // program executes another program, and returns its pid.
 func (l *launch) program(path string, argv []string) (pid int, err error) {
-	return l.forkExec(path, argv, l.environment, 0, 0)
+	return l.forkExec(path, argv, l.environment)
 }
 
 // role executes this program in another role.
@@ -101,11 +98,12 @@ func (l *launch) role(req *request) error {
 		return err
 	}
 	defer unix.Close(stdin)
+	l.stdio[0] = stdin
 	path := l.path
 	if path == "" {
 		path = "/proc/self/exe"
 	}
-	_, err = l.forkExec(path, []string{req.Name}, roleEnvironment(l.environment, "role"), stdin, l.report)
+	_, err = l.forkExec(path, []string{req.Name}, roleEnvironment(l.environment, "role"))
 	return err
 }
 
@@ -130,18 +128,17 @@ func (req *request) pipe() (int, error) {
 	return pipe[0], nil
 }
 
-// forkExec executes a program with the given descriptors as 0 and 1.
-func (l *launch) forkExec(path string, argv, environment []string, stdin, stdout int) (pid int, err error) {
-	sources := []int{stdin, stdout, 2}
+// forkExec executes a program, and returns its pid.
+func (l *launch) forkExec(path string, argv, environment []string) (pid int, err error) {
+	sources := l.stdio[:]
 	for _, e := range l.passed {
 		sources = append(sources, e.FD)
 	}
 	// The child of syscall.ForkExec moves descriptors out of the way, to
-	// numbers just above the highest of these: high enough to be free.
-	const high = 500
+	// numbers just above the highest of these: they have to be free.
 	var files []uintptr
 	for _, source := range sources {
-		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, high)
+		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, highDescriptor)
 		if err != nil {
 			return 0, fmt.Errorf("dup %d: %w", source, err)
 		}
@@ -166,9 +163,9 @@ func (l *launch) inNamespace(f func() error) error {
 // inNewNet calls f with the calling thread, which is locked, in a new network
 // namespace whose loopback device is up.
 func inNewNet(f func() error) error {
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	home, err := openHigh("/proc/thread-self/ns/net", unix.O_RDONLY)
 	if err != nil {
-		return fmt.Errorf("open network namespace: %w", err)
+		return err
 	}
 	defer unix.Close(home)
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {

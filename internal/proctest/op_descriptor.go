@@ -53,22 +53,15 @@ var _ = define(&specification{
 		if err != nil {
 			return err
 		}
-		cloexec, err := op.flag("cloexec", false)
-		if err != nil {
-			return err
-		}
 		command := unix.F_DUPFD
-		if cloexec {
+		if op.on("cloexec") {
 			command = unix.F_DUPFD_CLOEXEC
 		}
 		fd, err := unix.FcntlInt(uintptr(e.FD), command, 3)
 		if err != nil {
 			return err
 		}
-		if fd, err = moveTo(op, fd); err != nil {
-			return err
-		}
-		return r.table.add(op.option("name", ""), "dup", fd)
+		return r.keep(op, fd, "dup")
 	},
 })
 
@@ -81,15 +74,7 @@ var _ = define(&specification{
 		if err != nil {
 			return err
 		}
-		cloexec, err := op.flag("cloexec", false)
-		if err != nil {
-			return err
-		}
-		flags := 0
-		if cloexec {
-			flags = unix.EPOLL_CLOEXEC
-		}
-		fd, err := unix.EpollCreate1(flags)
+		fd, err := unix.EpollCreate1(op.cloexec())
 		if err != nil {
 			return err
 		}
@@ -99,9 +84,33 @@ var _ = define(&specification{
 				return fmt.Errorf("epoll_ctl: %w", err)
 			}
 		}
-		if fd, err = moveTo(op, fd); err != nil {
-			return err
-		}
-		return r.table.add(op.option("name", ""), "epoll", fd)
+		return r.keep(op, fd, "epoll")
 	},
 })
+
+// keep moves a new descriptor to the number that the operation asks for, and
+// notes it.
+func (r *role) keep(op *operation, fd int, kind string) error {
+	fd, err := moveTo(op, fd)
+	if err != nil {
+		return err
+	}
+	return r.table.add(op.option("name", ""), kind, fd)
+}
+
+// moveTo gives fd the number of the operation's option fd, and leaves its flags
+// as they are.
+func moveTo(op *operation, fd int) (int, error) {
+	want := op.number("fd", fd)
+	if want == fd {
+		return fd, nil
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil {
+		return fd, err
+	}
+	if err := unix.Dup3(fd, want, (flags&unix.FD_CLOEXEC)*unix.O_CLOEXEC); err != nil {
+		return fd, fmt.Errorf("dup3 %d to %d: %w", fd, want, err)
+	}
+	return want, unix.Close(fd)
+}

@@ -14,18 +14,32 @@ import (
 )
 
 var _ = define(&specification{
-	usage: "exec [K=V…] [times=N as=NAME newnet=0|1 newpid=0|1 newuser=0|1 uid=N pass=FD,…] PROGRAM ARG… | { … }",
+	usage: "exec [K=V…] [times=N as=NAME newnet=0|1 newpid=0|1 newuser=0|1 stdio=0|1 uid=N pass=FD,…] PROGRAM ARG… | { … }",
 	text: "forks and executes a program, or another role. What is not close-on-exec stays open under the same number; pass puts " +
 		"descriptors at 3 and up, as service managers do, and the value self stands for the pid: " +
 		"exec LISTEN_FDS=1 LISTEN_PID=self pass=web { … }. as runs the role from a copy of this program with that name. " +
-		"newnet, newpid and newuser give it namespaces of its own, with loopback up; uid is its user and group.",
-	max: -1, options: []string{"times", "as", "newnet", "newpid", "newuser", "uid", "pass"}, block: true, process: true,
+		"newnet, newpid and newuser give it namespaces of its own, with loopback up; uid is its user and group. " +
+		"stdio, of a bare role, leaves it the standard descriptors.",
+	max: -1, options: []string{"times", "as", "newnet", "newpid", "newuser", "stdio", "uid", "pass"}, block: true, process: true,
 	run: func(r *role, op *operation) error {
 		c, err := parseCommand(op)
 		if err != nil {
 			return err
 		}
-		l := launch{environment: environment()}
+		l := launch{environment: environment(), stdio: [3]int{0, 1, 2}}
+		switch {
+		case !r.Silent:
+			if op.Body == nil {
+				l.stdio[1] = 0 // what it says would be taken for a report
+			}
+		case !op.on("stdio"):
+			null, err := openHigh("/dev/null", unix.O_RDWR)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(null)
+			l.stdio = [3]int{null, null, null}
+		}
 		if err := l.options(op, r.table); err != nil {
 			return err
 		}
@@ -34,7 +48,7 @@ var _ = define(&specification{
 		}
 		req := &request{
 			Process: op.Process, Operations: op.Body, Name: op.option("as", roleName), Directory: r.Directory,
-			Table: r.inherited(l.passed), Sockets: r.known(), Orphan: leaves(r.Operations),
+			Table: r.inherited(l.passed), Sockets: r.known(), Orphan: leaves(r.Operations), Silent: r.Silent,
 		}
 		if c.namesItself() {
 			// Only the new process knows its pid, and what is to be in its

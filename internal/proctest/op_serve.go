@@ -7,9 +7,10 @@ import (
 )
 
 var _ = define(&specification{
-	usage: "serve accept|epoll|poll|select|recv|pause|sleep|futex|wait|busy [FD…]",
+	usage: "serve accept|epoll|poll|select|recv|pause|sleep|futex|wait|busy|grow [FD…]",
 	text: "is how the process goes on: it accepts and closes connections in accept(2), or after epoll_pwait, ppoll or pselect6 " +
-		"has reported one; it receives; or it waits for what is no descriptor; busy computes. " +
+		"has reported one; it receives; or it waits for what is no descriptor; busy computes; grow " +
+		"duplicates a descriptor 50 times a second. " +
 		"With the name of an epoll instance, epoll waits on that; otherwise it makes one. Without serve, a process pauses.",
 	min: 1, max: -1, last: true,
 	compile: func(t *table, op *operation) (program, error) {
@@ -85,6 +86,15 @@ var serveModes = map[string]serveMode{
 		anyChild := -1
 		p.add(unix.SYS_WAIT4, uintptr(anyChild)).lax = true
 		p.append(pause())
+		return p
+	}},
+	"grow": {unix.SYS_CLOCK_NANOSLEEP, true, func(es []entry) program {
+		var p program
+		p.add(unix.SYS_FCNTL, uintptr(es[0].FD), unix.F_DUPFD, 0).lax = true
+		duration := &unix.Timespec{Nsec: 20e6}
+		c := p.add(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, pointer(duration))
+		c.lax, c.keep = true, duration
+		p.repeatFrom(0)
 		return p
 	}},
 	"busy": {noCall, false, func([]entry) program {

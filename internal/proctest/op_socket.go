@@ -19,15 +19,11 @@ var _ = define(&specification{
 		"[::]:0, /path, or @abstract. Every option is off, and backlog is 128, unless said.",
 	min: 2, max: 2, options: append([]string{"backlog"}, socketOptions...),
 	run: func(r *role, op *operation) error {
-		backlog, err := op.number("backlog", 128)
-		if err != nil {
-			return err
-		}
 		return r.makeSocket(op, op.Args[0], func(fd int, addr unix.Sockaddr) error {
 			if err := unix.Bind(fd, addr); err != nil {
 				return fmt.Errorf("bind: %w", err)
 			}
-			return unix.Listen(fd, backlog)
+			return unix.Listen(fd, op.number("backlog", 128))
 		})
 	},
 })
@@ -52,8 +48,9 @@ var _ = define(&specification{
 
 var _ = define(&specification{
 	usage: "connect NETWORK ADDRESS|NAME [from=ADDRESS]" + socketUsage,
-	text:  "connects to an address, or to the socket that the script names; from binds the near end first.",
-	min:   2, max: 2, options: append([]string{"from"}, socketOptions...),
+	text: "connects to an address, or to the socket that the script names; from binds the near end first. " +
+		"With nonblock, it goes on without waiting for the connection.",
+	min: 2, max: 2, options: append([]string{"from"}, socketOptions...),
 	run: func(r *role, op *operation) error {
 		network := op.Args[0]
 		remote, err := r.resolve(network, op.Args[1])
@@ -70,7 +67,11 @@ var _ = define(&specification{
 					return fmt.Errorf("bind: %w", err)
 				}
 			}
-			return unix.Connect(fd, remote)
+			err := unix.Connect(fd, remote)
+			if op.on("nonblock") && err == unix.EINPROGRESS {
+				return nil
+			}
+			return err
 		})
 	},
 })
@@ -84,17 +85,9 @@ var _ = define(&specification{
 		if err != nil {
 			return err
 		}
-		cloexec, err := op.flag("cloexec", false)
-		if err != nil {
-			return err
-		}
-		flags := 0
-		if cloexec {
-			flags = unix.SOCK_CLOEXEC
-		}
 		var fd int
 		for {
-			if fd, _, err = unix.Accept4(listener.FD, flags); err != unix.EINTR {
+			if fd, _, err = unix.Accept4(listener.FD, op.cloexec()); err != unix.EINTR {
 				break
 			}
 		}
@@ -119,14 +112,9 @@ func (r *role) makeSocket(op *operation, network string, finish func(fd int, add
 			return err
 		}
 	}
-	for option, bit := range map[string]int{"cloexec": unix.SOCK_CLOEXEC, "nonblock": unix.SOCK_NONBLOCK} {
-		set, err := op.flag(option, false)
-		if err != nil {
-			return err
-		}
-		if set {
-			kind |= bit
-		}
+	kind |= op.cloexec()
+	if op.on("nonblock") {
+		kind |= unix.SOCK_NONBLOCK
 	}
 	fd, err := unix.Socket(domain, kind, protocol)
 	if err != nil {
@@ -140,15 +128,7 @@ func (r *role) makeSocket(op *operation, network string, finish func(fd int, add
 		if _, given := op.Options[option]; !given {
 			continue
 		}
-		set, err := op.flag(option, false)
-		if err != nil {
-			return err
-		}
-		value := 0
-		if set {
-			value = 1
-		}
-		if err := unix.SetsockoptInt(fd, name[0], name[1], value); err != nil {
+		if err := unix.SetsockoptInt(fd, name[0], name[1], op.number(option, 0)); err != nil {
 			return fmt.Errorf("setsockopt %s: %w", option, err)
 		}
 	}
@@ -165,30 +145,17 @@ func (r *role) keepSocket(op *operation, fd int, network, kind string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.table.add(op.option("name", ""), kind, fd); err != nil {
-		return err
-	}
-	name := r.table[len(r.table)-1].Name
-	socket, err := describeSocket(name, network, fd)
-	r.facts.Sockets = append(r.facts.Sockets, socket)
-	return err
+	return r.noteSocket(op.option("name", ""), kind, network, fd)
 }
 
-// moveTo gives fd the number of the operation's option fd, and leaves its flags
-// as they are.
-func moveTo(op *operation, fd int) (int, error) {
-	want, err := op.number("fd", fd)
-	if err != nil || want == fd {
-		return fd, err
+// noteSocket enters a socket in the table and among the facts.
+func (r *role) noteSocket(name, kind, network string, fd int) error {
+	if err := r.table.add(name, kind, fd); err != nil {
+		return err
 	}
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	if err != nil {
-		return fd, err
-	}
-	if err := unix.Dup3(fd, want, (flags&unix.FD_CLOEXEC)*unix.O_CLOEXEC); err != nil {
-		return fd, fmt.Errorf("dup3 %d to %d: %w", fd, want, err)
-	}
-	return want, unix.Close(fd)
+	socket, err := describeSocket(r.table[len(r.table)-1].Name, network, fd)
+	r.facts.Sockets = append(r.facts.Sockets, socket)
+	return err
 }
 
 // describeSocket asks the kernel what the socket has become.
@@ -296,6 +263,9 @@ func describeAddress(addr unix.Sockaddr) (ap netip.AddrPort, path string) {
 	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), ""
 	case *unix.SockaddrUnix:
+		if a.Name == "@" { // unix.Getsockname's word for no name
+			return netip.AddrPort{}, ""
+		}
 		return netip.AddrPort{}, a.Name
 	}
 	return netip.AddrPort{}, ""

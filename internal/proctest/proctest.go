@@ -133,15 +133,25 @@ func (p *Process) Descriptor(name string) Descriptor {
 // function of the command holder of testscript.Main:
 //
 //	holder [-ready FILE] SCRIPT…
+//	holder -bare SCRIPT…
+//
+// holder writes the facts to the standard output, as JSON, and lasts until its
+// standard input ends; or it writes them to a FILE (Variables), and lasts until
+// it gets SIGINT or SIGTERM, or the program that started it is gone. With -bare
+// it is itself the first process of the role, tells nothing, and ends with its
+// script, unless that ends in serve: what it leaves behind is nobody's, for at
+// most a minute, and programs for as long as they run.
 func Main() {
 	switch os.Getenv(roleVariable) {
 	case "role":
 		playRole()
 	case "supervisor":
 		os.Exit(supervise(os.Args[1:]))
+	case "bare":
+		playBare(os.Args[1:])
 	}
 	if filepath.Base(os.Args[0]) == roleName {
-		os.Exit(becomeSupervisor(os.Args[1:]))
+		os.Exit(executeHolder(os.Args[1:]))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,8 +32,11 @@ type request struct {
 	Sockets []Socket
 	// Orphan tells that the parent ends first.
 	Orphan bool
-	// Directory is for copies of the program, and other files.
+	// Directory is for copies of the program.
 	Directory string
+	// Silent tells that nobody waits for reports: the standard descriptors are
+	// those of the caller.
+	Silent bool
 }
 
 // facts is what a role process reports when everything is in place.
@@ -80,9 +84,32 @@ type role struct {
 // playRole is the main function of a role process; it does not return.
 func playRole() {
 	onMainThread(func() {
-		if err := readRequestAndPlay(); err != nil {
+		r, err := readRequest()
+		if err == nil {
+			err = r.play()
+		}
+		if err != nil {
+			r.facts.Error = err.Error()
+			r.report()
 			os.Exit(1)
 		}
+	})
+}
+
+// playBare is the main function of a role without a supervisor, whose script
+// is its arguments; it does not return. The role ends when the script does.
+func playBare(args []string) {
+	onMainThread(func() {
+		ops, err := parse(strings.Join(args, " "))
+		if err == nil {
+			if len(ops) == 0 || !specifications[ops[len(ops)-1].Name].last {
+				ops = append(ops, &operation{Name: "exit"})
+			}
+			r := &role{request: request{Process: 1, Operations: ops, Name: roleName, Silent: true}}
+			err = r.play()
+		}
+		fmt.Fprintln(os.Stderr, "holder:", err)
+		os.Exit(1)
 	})
 }
 
@@ -99,34 +126,27 @@ func onMainThread(f func()) {
 	select {}
 }
 
-func readRequestAndPlay() error {
+// readRequest returns the role that the standard input describes, and makes
+// that /dev/null.
+func readRequest() (*role, error) {
+	r := &role{}
 	text, err := io.ReadAll(descriptor(0))
 	if err != nil {
-		return err
+		return r, err
 	}
-	r := &role{}
 	if err := json.Unmarshal(text, &r.request); err != nil {
-		return err
+		return r, err
 	}
-	r.facts.Process = r.Process
-	if err := r.play(); err != nil {
-		r.facts.Error = err.Error()
-		r.report()
-		return err
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return r, fmt.Errorf("open /dev/null: %w", err)
 	}
-	return nil
+	defer unix.Close(null)
+	return r, unix.Dup3(null, 0, 0)
 }
 
 // play does everything that the role says, reports, and goes on as it says.
 func (r *role) play() error {
-	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open /dev/null: %w", err)
-	}
-	if err := unix.Dup3(null, 0, 0); err != nil {
-		return err
-	}
-	unix.Close(null)
 	if err := setComm(r.Name); err != nil {
 		return err
 	}
@@ -144,7 +164,6 @@ func (r *role) play() error {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	r.facts.Table, r.facts.End = r.table, r.ending.end
 	if err := r.report(); err != nil {
 		return err
 	}
@@ -169,6 +188,10 @@ func (r *role) do(op *operation) error {
 
 // report sends the facts in one message, and ends the way to make one.
 func (r *role) report() error {
+	if r.Silent {
+		return nil
+	}
+	r.facts.Process, r.facts.Table, r.facts.End = r.Process, r.table, r.ending.end
 	message, err := json.Marshal(r.facts)
 	if err != nil {
 		return err
@@ -257,4 +280,15 @@ func writeAll(fd int, text []byte) error {
 		text = text[max(n, 0):]
 	}
 	return nil
+}
+
+// readAll is os.ReadFile without os.File.
+func readAll(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	text, err := io.ReadAll(descriptor(fd))
+	return string(text), err
 }

@@ -11,13 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// becomeSupervisor is the command holder as a script calls it: it executes this
+// executeHolder is the command holder as a script calls it: it executes this
 // program again, so that nothing of the runner's descriptors is left, and none
 // of the runtime's.
-func becomeSupervisor(args []string) int {
+func executeHolder(args []string) int {
+	which := "supervisor"
+	if len(args) > 0 && args[0] == "-bare" {
+		which, args = "bare", args[1:]
+	}
 	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if err == nil {
-		err = syscall.Exec("/proc/self/exe", append([]string{roleName}, args...), roleEnvironment(environment(), "supervisor"))
+		err = syscall.Exec("/proc/self/exe", append([]string{roleName}, args...), roleEnvironment(environment(), which))
 	}
 	fmt.Fprintln(os.Stderr, "holder:", err)
 	return 1

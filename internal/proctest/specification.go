@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// specification says what an operation is, and how it is done. Exactly one of
-// compile and run is set.
+// specification says what an operation is, and how it is done: exactly one of
+// expand, compile and run is set.
 type specification struct {
 	usage, text string
 	min, max    int // number of arguments; max is -1 for any
@@ -17,6 +17,8 @@ type specification struct {
 	process     bool // its body or its program is another process
 	raw         bool // its body runs as system calls only
 	last        bool // nothing can follow it
+	// expand returns the operations that it is short for, as a script.
+	expand func(op *operation) string
 	// compile returns the operation as system calls, and changes the table as
 	// they will.
 	compile func(t *table, op *operation) (program, error)
@@ -31,8 +33,8 @@ var specifications = map[string]*specification{}
 // define enters an operation, by the first word of its usage.
 func define(spec *specification) *specification {
 	name, _, _ := strings.Cut(spec.usage, " ")
-	if specifications[name] != nil || (spec.compile == nil) == (spec.run == nil) {
-		panic("proctest: bad specification of " + name)
+	if specifications[name] != nil {
+		panic("proctest: two specifications of " + name)
 	}
 	specifications[name] = spec
 	return spec

@@ -59,16 +59,12 @@ func (s *supervisor) run() int {
 		told <- answer{Error: err.Error()}
 	}
 	defer s.killAll()
-	select {
-	case a := <-told:
-		if err := s.tell(a); err != nil {
-			fmt.Fprintln(os.Stderr, "holder:", err)
-			return 1
-		}
-		if a.Error != "" {
-			return 1
-		}
-	case <-over:
+	a := <-told
+	if err := s.tell(a); err != nil {
+		fmt.Fprintln(os.Stderr, "holder:", err)
+		return 1
+	}
+	if a.Error != "" {
 		return 1
 	}
 	<-over
@@ -93,8 +89,12 @@ func (s *supervisor) start(directory string, told chan<- answer) error {
 	if err := unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return fmt.Errorf("setsockopt SO_PASSCRED: %w", err)
 	}
+	limit := unix.Timeval{Sec: int64(settleTime / time.Second)}
+	if err := unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		return fmt.Errorf("setsockopt SO_RCVTIMEO: %w", err)
+	}
 	go s.reap()
-	l := launch{environment: environment(), report: pair[1]}
+	l := launch{environment: environment(), stdio: [3]int{0, pair[1], 2}}
 	l.attributes.Pdeathsig = unix.SIGKILL
 	err = l.role(&request{Process: 1, Operations: ops, Name: roleName, Directory: directory})
 	unix.Close(pair[1])
@@ -120,6 +120,9 @@ func gather(ops []*operation, reports int) (*Process, error) {
 		message, pid, err := receive(reports)
 		if err == io.EOF {
 			break
+		}
+		if err == unix.EAGAIN {
+			return nil, fmt.Errorf("no report for %v: %s", settleTime, c.missing())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("receive report: %w", err)

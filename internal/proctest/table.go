@@ -22,15 +22,21 @@ type table []entry
 // number from the second one on: listen, listen2, listen3.
 func (t *table) add(name, kind string, fd int) error {
 	if name == "" {
-		name = kind
-		for n := 2; t.has(name); n++ {
-			name = kind + strconv.Itoa(n)
-		}
+		name = t.unused(kind)
 	} else if t.has(name) {
 		return fmt.Errorf("there is a descriptor named %q already", name)
 	}
 	*t = append(*t, entry{Name: name, FD: fd, Kind: kind})
 	return nil
+}
+
+// unused returns a name for the next descriptor of a kind.
+func (t table) unused(kind string) string {
+	name := kind
+	for n := 2; t.has(name); n++ {
+		name = kind + strconv.Itoa(n)
+	}
+	return name
 }
 
 func (t table) has(name string) bool {

@@ -1,0 +1,445 @@
+package inspect_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/internal/testenv"
+)
+
+// bindPlace is where a first socket is bound.
+type bindPlace struct {
+	addr   netip.Addr
+	v6only bool // IPV6_V6ONLY
+}
+
+func (p bindPlace) String() string {
+	if p.v6only {
+		return p.addr.String() + " (v6only)"
+	}
+	return p.addr.String()
+}
+
+// bindOptions are the options of a first socket, and the user who makes it.
+type bindOptions struct {
+	reuseAddr, reusePort bool
+	uid                  int
+}
+
+// bindStranger is a user other than the one who asks, who is root.
+const bindStranger = 1000
+
+// bindScene is a situation on one port that can be made again and again.
+type bindScene struct {
+	name string
+	// proto is that of the new socket.
+	proto fdscan.Protocol
+	make  func(w *bindWorld)
+}
+
+// bindNet is a network namespace of its own, in which a listener for each
+// family answers connections.
+type bindNet struct {
+	t         testing.TB
+	next      uint16
+	listeners [2]int
+	// full are the ports of listeners that answer no more, 0 before they exist.
+	full [2]uint16
+}
+
+// The ports: the peers', those that scenes bind, and those that connect(2) draws.
+const (
+	bindPeerPort  = 1000
+	bindFirstPort = 1100
+	bindLastPort  = 59999
+	bindDrawLow   = 60000
+	bindDrawHigh  = 65000
+)
+
+// bindPeers are the places of the listeners that answer.
+var bindPeers = [2]bindPlace{{bindAny4, false}, {bindAny6, true}}
+
+// bindNetwork moves the test's thread into a new network namespace. The thread
+// ends with the test.
+func bindNetwork(t testing.TB) *bindNet {
+	t.Helper()
+	testenv.NeedRoot(t)
+	testenv.NeedNetNS(t)
+	testenv.NeedIPv6(t)
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatalf("unshare: %v", err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("socket: %v", err)
+	}
+	defer unix.Close(fd)
+	up, err := unix.NewIfreq("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	up.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, up); err != nil {
+		t.Fatalf("set lo up: %v", err)
+	}
+	n := &bindNet{t: t, next: bindFirstPort}
+	n.draw(bindDrawLow, bindDrawHigh)
+	for i, p := range bindPeers {
+		w := &bindWorld{net: n, port: bindPeerPort}
+		t.Cleanup(w.close)
+		n.listeners[i] = w.listener(fdscan.TCP, p, bindOptions{})
+	}
+	return n
+}
+
+// draw sets the range from which connect(2) draws ports.
+func (n *bindNet) draw(low, high uint16) {
+	// /proc/sys/net shows the namespace of the thread that opens it.
+	fd, err := unix.Open("/proc/sys/net/ipv4/ip_local_port_range", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		n.t.Fatalf("open ip_local_port_range: %v", err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, fmt.Appendf(nil, "%d %d", low, high)); err != nil {
+		n.t.Fatalf("write ip_local_port_range: %v", err)
+	}
+}
+
+// bindFamily is 0 for an address that is reached over IPv4, else 1.
+func bindFamily(addr netip.Addr) int {
+	if addr.Unmap().Is4() {
+		return 0
+	}
+	return 1
+}
+
+// deaf returns the port of a listener whose queue is full: a connection to it
+// stays in SYN_SENT.
+func (n *bindNet) deaf(addr netip.Addr) uint16 {
+	f := bindFamily(addr)
+	if n.full[f] == 0 {
+		n.full[f] = bindPeerPort + 1
+		w := &bindWorld{net: n, port: n.full[f]}
+		n.t.Cleanup(w.close)
+		fd := w.bound(fdscan.TCP, bindPeers[f], bindOptions{})
+		w.must(unix.Listen(fd, 0), "listen")
+		w.client(fdscan.TCP, bindReach(bindPeers[f].addr))
+	}
+	return n.full[f]
+}
+
+// build makes the scene on a fresh port. It returns nil when the kernel does
+// not let its sockets stand side by side.
+func (n *bindNet) build(scene bindScene) (w *bindWorld) {
+	w = &bindWorld{net: n, port: n.next}
+	if n.next++; n.next > bindLastPort {
+		n.t.Fatal("out of ports")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			w.close()
+			refused, ok := r.(bindRefused)
+			if !ok {
+				panic(r)
+			}
+			if !errors.Is(refused.err, unix.EADDRINUSE) {
+				n.t.Fatalf("%s: %v", scene.name, refused.err)
+			}
+			w = nil
+		}
+	}()
+	scene.make(w)
+	return w
+}
+
+// bindWorld is one scene, made.
+type bindWorld struct {
+	net     *bindNet
+	port    uint16
+	fds     []int
+	sockets []*fdscan.Socket  // what a snapshot would have of it
+	looks   map[string]string // see look
+}
+
+// bindRefused unwinds the making of a scene.
+type bindRefused struct{ err error }
+
+func (w *bindWorld) must(err error, doing string) {
+	if err != nil {
+		panic(bindRefused{fmt.Errorf("%s: %w", doing, err)})
+	}
+}
+
+func (w *bindWorld) close() {
+	for _, fd := range w.fds {
+		unix.Close(fd)
+	}
+	w.fds = nil
+}
+
+// drop closes one descriptor now.
+func (w *bindWorld) drop(fd int) {
+	w.fds = slices.DeleteFunc(w.fds, func(f int) bool { return f == fd })
+	unix.Close(fd)
+}
+
+// bindAs runs f with the file system user id, which owns the sockets that f
+// makes. It is the thread's alone.
+func bindAs(uid int, f func()) {
+	unix.Setfsuid(uid)
+	defer unix.Setfsuid(0)
+	f()
+}
+
+// socket makes an unbound socket with the options.
+func (w *bindWorld) socket(proto fdscan.Protocol, p bindPlace, o bindOptions) (fd int) {
+	var err error
+	bindAs(o.uid, func() { fd, err = bindSocket(proto, p.addr) })
+	w.must(err, "socket")
+	w.fds = append(w.fds, fd)
+	if p.v6only {
+		w.must(unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1), "IPV6_V6ONLY")
+	}
+	if o.reuseAddr {
+		w.must(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), "SO_REUSEADDR")
+	}
+	if o.reusePort {
+		w.must(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1), "SO_REUSEPORT")
+	}
+	return fd
+}
+
+// bound makes a socket that is bound to the scene's port.
+func (w *bindWorld) bound(proto fdscan.Protocol, p bindPlace, o bindOptions) int {
+	fd := w.socket(proto, p, o)
+	w.must(unix.Bind(fd, bindSockaddr(p.addr, w.port)), "bind")
+	return fd
+}
+
+// listener makes a socket that listens on the scene's port.
+func (w *bindWorld) listener(proto fdscan.Protocol, p bindPlace, o bindOptions) int {
+	fd := w.bound(proto, p, o)
+	w.must(unix.Listen(fd, 16), "listen")
+	return fd
+}
+
+// client connects to the address at the scene's port.
+func (w *bindWorld) client(proto fdscan.Protocol, to netip.Addr) int {
+	fd, err := bindSocket(proto, to)
+	w.must(err, "socket")
+	w.fds = append(w.fds, fd)
+	w.connect(fd, to, w.port)
+	return fd
+}
+
+// connect connects and waits until the handshake is done.
+func (w *bindWorld) connect(fd int, to netip.Addr, port uint16) {
+	err := unix.Connect(fd, bindSockaddr(to, port))
+	if err == unix.EINPROGRESS {
+		w.poll(fd, unix.POLLOUT)
+		var failed int
+		failed, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && failed != 0 {
+			err = unix.Errno(failed)
+		}
+	}
+	w.must(err, "connect")
+}
+
+// accepted takes a connection from the listener as the user.
+func (w *bindWorld) accepted(listener, uid int) (fd int) {
+	w.poll(listener, unix.POLLIN)
+	var err error
+	bindAs(uid, func() { fd, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) })
+	w.must(err, "accept")
+	w.fds = append(w.fds, fd)
+	return fd
+}
+
+// drawing makes f draw the scene's port when it connects.
+func (w *bindWorld) drawing(f func()) {
+	w.net.draw(w.port, w.port)
+	defer w.net.draw(bindDrawLow, bindDrawHigh)
+	f()
+}
+
+// outgoing makes a socket that is connected to the peer from the scene's port:
+// bound to it, or having drawn it.
+func (w *bindWorld) outgoing(p bindPlace, o bindOptions, bound bool) (fd, server int) {
+	if bound {
+		fd = w.bound(fdscan.TCP, p, o)
+		w.connect(fd, bindReach(p.addr), bindPeerPort)
+	} else {
+		fd = w.socket(fdscan.TCP, p, o)
+		w.drawing(func() { w.connect(fd, bindReach(p.addr), bindPeerPort) })
+	}
+	return fd, w.accepted(w.net.listeners[bindFamily(p.addr)], 0)
+}
+
+// stuff fills the connection until nothing more goes in.
+func (w *bindWorld) stuff(fd int) {
+	block := make([]byte, 1<<16)
+	for {
+		_, err := unix.Write(fd, block)
+		if err == unix.EAGAIN {
+			return
+		}
+		w.must(err, "write")
+	}
+}
+
+// finWait2 shuts down one way. A byte from the other end carries the
+// acknowledgement, which otherwise takes a clock tick.
+func (w *bindWorld) finWait2(fd, other int) {
+	w.must(unix.Shutdown(fd, unix.SHUT_WR), "shutdown")
+	w.until(other, bindCloseWait)
+	b := []byte{0}
+	_, err := unix.Write(other, b)
+	w.must(err, "write")
+	w.until(fd, bindFinWait2)
+	_, err = unix.Read(fd, b)
+	w.must(err, "read")
+}
+
+// timeWait closes the connection, fd first, which leaves it in TIME_WAIT.
+func (w *bindWorld) timeWait(fd, other int, s *fdscan.Socket) {
+	w.must(unix.Shutdown(fd, unix.SHUT_WR), "shutdown")
+	w.until(other, bindCloseWait)
+	w.must(unix.Shutdown(other, unix.SHUT_WR), "shutdown")
+	w.until(other, bindClose)
+	w.until(fd, bindClose)
+	w.drop(fd)
+	w.drop(other)
+	s.State = fdscan.TimeWait
+	bindBury(s)
+}
+
+// bindBury takes from the description what sock_diag does not tell of the
+// stand-in that the kernel keeps for a connection in TIME_WAIT, or in FIN_WAIT2
+// without a holder.
+func bindBury(s *fdscan.Socket) {
+	s.Inode, s.UID, s.Timer = 0, nil, &fdscan.Timer{Kind: "time_wait", Expires: time.Minute}
+}
+
+// The numbers of TCP's states, as TCP_INFO reports them.
+const (
+	bindSynSent   = 2
+	bindFinWait2  = 5
+	bindClose     = 7
+	bindCloseWait = 8
+)
+
+// until waits for a state.
+func (w *bindWorld) until(fd int, state uint8) {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			w.net.t.Fatalf("TCP_INFO: %v", err)
+		}
+		if info.State == state {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.net.t.Fatalf("port %d stays in state %d, not %d", w.port, info.State, state)
+		}
+		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
+}
+
+// poll waits for an event.
+func (w *bindWorld) poll(fd int, event int16) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: event}}
+	for {
+		n, err := unix.Poll(fds, 10_000)
+		if n == 1 {
+			return
+		}
+		if err != unix.EINTR {
+			w.net.t.Fatalf("poll: %d ready, %v", n, err)
+		}
+	}
+}
+
+// see describes a socket as one who may copy its descriptor can, and adds that
+// to the scene.
+func (w *bindWorld) see(proto fdscan.Protocol, fd int, state fdscan.State) *fdscan.Socket {
+	var stat unix.Stat_t
+	w.must(unix.Fstat(fd, &stat), "fstat")
+	local, err := unix.Getsockname(fd)
+	w.must(err, "getsockname")
+	s := &fdscan.Socket{
+		Protocol: proto, Family: fdscan.Inet, State: state,
+		Local: bindEndpoint(local), Inode: stat.Ino, NetNSMine: true, UID: &stat.Uid,
+		ReuseAddr: w.flag(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR),
+		ReusePort: w.flag(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT),
+	}
+	if s.Local.Addr.Is6() {
+		s.Family = fdscan.Inet6
+		s.V6Only = w.flag(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	}
+	if remote, err := unix.Getpeername(fd); err == nil {
+		s.Remote = bindEndpoint(remote)
+	}
+	w.sockets = append(w.sockets, s)
+	return s
+}
+
+func (w *bindWorld) flag(fd, level, option int) *bool {
+	v, err := unix.GetsockoptInt(fd, level, option)
+	w.must(err, "getsockopt")
+	return new(v != 0)
+}
+
+// bindSocket makes a socket that can be bound to the address.
+func bindSocket(proto fdscan.Protocol, addr netip.Addr) (int, error) {
+	domain, kind, number := unix.AF_INET, unix.SOCK_STREAM, 0
+	if addr.Is6() {
+		domain = unix.AF_INET6
+	}
+	switch proto {
+	case fdscan.UDP:
+		kind = unix.SOCK_DGRAM
+	case fdscan.UDPLite:
+		kind, number = unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE
+	case fdscan.MPTCP:
+		number = unix.IPPROTO_MPTCP
+	}
+	return unix.Socket(domain, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, number)
+}
+
+func bindSockaddr(addr netip.Addr, port uint16) unix.Sockaddr {
+	if addr.Is4() {
+		return &unix.SockaddrInet4{Addr: addr.As4(), Port: int(port)}
+	}
+	return &unix.SockaddrInet6{Addr: addr.As16(), Port: int(port)}
+}
+
+func bindEndpoint(sa unix.Sockaddr) fdscan.Endpoint {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return fdscan.Endpoint{Addr: netip.AddrFrom4(sa.Addr), Port: uint16(sa.Port)}
+	case *unix.SockaddrInet6:
+		return fdscan.Endpoint{Addr: netip.AddrFrom16(sa.Addr), Port: uint16(sa.Port)}
+	}
+	return fdscan.Endpoint{}
+}
+
+// bindReach is the address at which a socket bound to addr can be reached.
+func bindReach(addr netip.Addr) netip.Addr {
+	switch addr {
+	case bindAny4:
+		return bindLoop4
+	case bindAny6:
+		return bindLoop6
+	}
+	return addr
+}

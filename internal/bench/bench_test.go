@@ -1,0 +1,42 @@
+package bench
+
+import "testing"
+
+func BenchmarkWho(b *testing.B) {
+	row{
+		question: "who holds the port",
+		worlds:   everywhere(),
+		ours:     []string{"who", port(heldPort)},
+		prints:   "sockets and backlog, fd, close-on-exec, origin, age, user, command of each holder; what to do",
+		pids:     []string{"who", "-t", port(heldPort)},
+		peers:    whoPeers(heldPort),
+		held:     true,
+		bars:     []bar{{"medium", "ss", 2.5}, {"medium", "lsof", 8}},
+	}.bench(b)
+}
+
+func BenchmarkFree(b *testing.B) {
+	row{
+		question: "who holds a free port",
+		worlds:   []string{"small"},
+		ours:     []string{"who", port(freePort)},
+		prints:   "free, and whether it can be bound",
+		pids:     []string{"who", "-t", port(freePort)},
+		peers:    whoPeers(freePort),
+		exit:     1,
+		bars:     []bar{{"small", "ss", 4}},
+	}.bench(b)
+}
+
+func BenchmarkFreeUnprivileged(b *testing.B) {
+	row{
+		question: "who holds a free port, asked by nobody",
+		worlds:   []string{"small"},
+		uid:      nobody,
+		ours:     []string{"who", port(freePort)},
+		prints:   "free, and whether it can be bound",
+		pids:     []string{"who", "-t", port(freePort)},
+		peers:    whoPeers(freePort),
+		exit:     1,
+	}.bench(b)
+}
