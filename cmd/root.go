@@ -87,7 +87,7 @@ whether the port can be bound.`,
 		a.running = c
 		return usageError(c.CommandPath()+" --help", "%s", err)
 	})
-	root.AddCommand(a.who(), a.doctor(), a.rules(), a.explain(), a.schema(), a.version())
+	root.AddCommand(a.who(), a.close(), a.seal(), a.doctor(), a.rules(), a.explain(), a.schema(), a.version())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	strict(root)
@@ -186,8 +186,8 @@ func Version() string {
 	return "devel"
 }
 
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) (int, bool) {
+// isTerminal reports whether a stream is a terminal, and its descriptor.
+func isTerminal(w any) (int, bool) {
 	f, ok := w.(*os.File)
 	if !ok {
 		return 0, false

@@ -31,6 +31,7 @@ type Document struct {
 	Objects       []Object      `json:"objects"`
 	Findings      []Finding     `json:"findings"`
 	NotEvaluated  []Unevaluated `json:"not_evaluated"`
+	Actions       []Action      `json:"actions"`
 }
 
 // Tool is the program that made a Document.
@@ -207,7 +208,7 @@ func NewDocument(r *Result) *Document {
 		Complete: a.Complete, Query: list(r.Query, text), Verdict: string(a.Verdict),
 		Gaps: list(a.Gaps, newGap), Bind: list(a.Binds, newBind), Findings: list(a.Findings, newFinding),
 		NotEvaluated: list(a.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
-		Explained:    []Explained{}, Objects: []Object{},
+		Explained:    []Explained{}, Objects: []Object{}, Actions: []Action{},
 	}
 	groups := reusePortGroups(a.Shown)
 	d.Sockets = list(a.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) })

@@ -1,0 +1,188 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/internal/act"
+)
+
+// Actions is the telling of what is done to processes: the plan, then what
+// became of it.
+type Actions struct {
+	command string
+	query   []string
+	version string
+	before  *inspect.Answer
+	after   *inspect.Answer
+	plan    *act.Plan
+	results []act.Result
+}
+
+// NewActions returns the telling of a plan.
+func NewActions(command string, query []string, version string, before *inspect.Answer, plan *act.Plan) *Actions {
+	return &Actions{command: command, query: query, version: version, before: before, plan: plan}
+}
+
+// Finish adds what became of the plan, and what a later look shows.
+func (a *Actions) Finish(after *inspect.Answer, results []act.Result) {
+	a.after, a.results = after, results
+}
+
+// verbs say what a method does, and has done.
+var verbs = map[act.Method][2]string{
+	act.Park: {"drop and park", "parked"}, act.Close: {"close", "closed"}, act.Half: {"end in order", "ended and parked"},
+	act.Destroy: {"destroy", "destroyed"}, act.Seal: {"seal", "sealed"},
+}
+
+// WritePlan writes what is about to be done.
+func (a *Actions) WritePlan(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	for _, s := range a.plan.Steps {
+		k := &inspect.Socket{Socket: s.Socket}
+		what := fmt.Sprintf("%s %s %s", s.Socket.Protocol, printable(k.Address()), s.Socket.State)
+		if s.Socket.Remote.Port != 0 {
+			what = fmt.Sprintf("%s %s → %s %s", s.Socket.Protocol, k.Address(), inspect.EndpointText(s.Socket.Protocol, s.Socket.Remote), s.Socket.State)
+		}
+		identity := fmt.Sprintf("inode %d", s.Socket.Inode)
+		if s.Socket.Cookie != 0 {
+			identity += fmt.Sprintf(", cookie %d", s.Socket.Cookie)
+		}
+		if p := s.Process(); p != nil {
+			fmt.Fprintf(b, "plan: %s %s of pid %d (%s): %s\n", verbs[s.Method][0], fdList(s.Holders), p.PID, printable(p.Comm), what)
+			identity += fmt.Sprintf("; the process has run for %s", age(a.before.TakenAt.Sub(p.StartTime)))
+		} else {
+			fmt.Fprintf(b, "plan: %s %s, for all of its %d holders\n", verbs[s.Method][0], what, len(s.Holders))
+		}
+		fmt.Fprintf(b, "  %s\n", identity)
+		if len(s.Refusals) > 0 {
+			for _, r := range s.Refusals {
+				text := r.Detail
+				if r.Needs != "" {
+					text += " (needs " + r.Needs + ")"
+				}
+				fmt.Fprintf(b, "  refused: %s\n", printable(text))
+			}
+			continue
+		}
+		for _, line := range s.Foresee() {
+			fmt.Fprintf(b, "  %s\n", printable(line))
+		}
+	}
+	return b.Flush()
+}
+
+func fdList(holders []*fdscan.Holder) string {
+	var words []string
+	for _, h := range holders {
+		words = append(words, fmt.Sprint(h.FD))
+	}
+	return "fd " + strings.Join(words, " and ")
+}
+
+// WriteResults writes what was done, who is left, and whether the ports can be
+// bound now.
+func (a *Actions) WriteResults(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	for _, r := range a.results {
+		what := ""
+		if r.Holder != nil {
+			what = fmt.Sprintf("pid %d fd %d", r.Holder.Process.PID, r.Holder.FD)
+		} else {
+			what = (&inspect.Socket{Socket: r.Step.Socket}).Describe()
+		}
+		switch {
+		case r.Done && act.Verified(r, a.after.Snapshot):
+			fmt.Fprintf(b, "done: %s %s and verified%s\n", what, verbs[r.Step.Method][1], held(r))
+		case r.Done:
+			fmt.Fprintf(b, "not verified: %s was %s, but a second look does not show it\n", what, verbs[r.Step.Method][1])
+		default:
+			fmt.Fprintf(b, "failed: %s: %s\n", what, printable(r.Err.Error()))
+		}
+	}
+	for _, s := range a.after.Shown {
+		if !s.IsPort() || !s.NetNSMine {
+			continue
+		}
+		var left []string
+		for _, h := range s.Holders {
+			left = append(left, fmt.Sprintf("pid %d (%s)", h.Process.PID, printable(h.Process.Comm)))
+		}
+		fmt.Fprintf(b, "%s %s: held by %s\n", s.Describe(), s.State, cmp.Or(strings.Join(left, ", "), "no process that could be seen"))
+	}
+	p := &page{Writer: b, answer: a.after, paint: newPalette(false), style: Style{}}
+	p.binds()
+	return b.Flush()
+}
+
+// held says for how long the process stood still.
+func held(r act.Result) string {
+	if r.Report.Held == 0 {
+		return ""
+	}
+	text := fmt.Sprintf(" (the process stood still for %s)", r.Report.Held.Round(time.Microsecond))
+	if !r.Report.Exclusive {
+		text += "; not all of its threads were stopped: " + r.Report.Weaker
+	}
+	return text
+}
+
+// Action is the JSON form of what was done to one descriptor.
+type Action struct {
+	PID      *int    `json:"pid"`
+	TID      *int    `json:"tid"`
+	FD       *int    `json:"fd"`
+	Inode    *uint64 `json:"inode"`
+	Method   string  `json:"method"`
+	Done     bool    `json:"done"`
+	Error    *string `json:"error"`
+	Verified *bool   `json:"verified"`
+}
+
+// WriteJSON writes the document of the last look, with the actions. Before
+// anything was done, they are those that are planned.
+func (a *Actions) WriteJSON(w io.Writer) error {
+	answer := a.before
+	if a.after != nil {
+		answer = a.after
+	}
+	d := NewDocument(&Result{Version: a.version, Command: a.command, Query: a.query, Answer: answer})
+	if a.after == nil {
+		for _, s := range a.plan.Steps {
+			for _, h := range s.Holders {
+				d.Actions = append(d.Actions, newAction(s, h))
+			}
+		}
+	}
+	for _, r := range a.results {
+		j := newAction(r.Step, r.Holder)
+		j.Done = r.Done
+		if r.Err != nil {
+			message := text(r.Err.Error())
+			j.Error = &message
+		}
+		verified := act.Verified(r, a.after.Snapshot)
+		j.Verified = &verified
+		d.Actions = append(d.Actions, j)
+	}
+	e := encoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(d)
+}
+
+func newAction(s *act.Step, h *fdscan.Holder) Action {
+	j := Action{Inode: orNull(s.Socket.Inode), Method: string(s.Method)}
+	if h != nil && s.Method != act.Destroy {
+		j.PID, j.TID, j.FD = &h.Process.PID, orNull(h.TID), descriptor(h.FD)
+	}
+	if len(s.Refusals) > 0 {
+		j.Error = orNull(text(s.Refusals[0].Error()))
+	}
+	return j
+}
