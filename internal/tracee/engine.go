@@ -3,6 +3,7 @@ package tracee
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,17 @@ type engine struct {
 // stop stops the threads of the target's table and chooses the one to make the
 // calls. After a refusal some may be stopped; release lets them go.
 func (e *engine) stop() *Refusal {
+	const tries = 5
+	for try := 1; ; try++ {
+		refusal := e.stopOnce()
+		if refusal == nil || refusal.Reason != Moved || try == tries {
+			return refusal
+		}
+		e.letGoAll()
+	}
+}
+
+func (e *engine) stopOnce() *Refusal {
 	p, refusal := find(e.target)
 	if refusal != nil {
 		return refusal
@@ -45,30 +57,24 @@ func (e *engine) stop() *Refusal {
 	e.processes = append(e.processes, p)
 	owner, refusals := p.preflight(e.target, e.opt)
 	for _, refusal := range refusals {
-		// A filter may be on some threads only: the attempt will tell.
-		if refusal.Reason != Seccomp {
+		switch {
+		case refusal.Reason == Seccomp:
+			// A filter may be on some threads only: the attempt will tell.
+		case refusal.Reason == Traced && slices.Equal(refusal.Others, []int{os.Getpid()}):
+			return e.becameAnother() // a thread seized before under another number
+		default:
 			return refusal
 		}
 	}
 	e.owner = owner
-	vector, err := p.read(taskFile(e.owner, "auxv"))
+	vector, err := p.read(taskFile(owner, "auxv"))
 	if err != nil {
-		return unreadable(p.pid, err)
+		return p.moved("cannot be read: %v", err)
 	}
 	e.aux = parseAuxiliary(vector)
-	e.vdso = findInstruction(e.owner, e.aux.vdso)
-
-	others, err := tableSharers(p.pid, owner)
-	e.noKcmp = err != nil
-	if refusal := p.shared(others, e.opt); refusal != nil {
+	e.vdso = findInstruction(owner, e.aux.vdso)
+	if refusal := e.findSharers(); refusal != nil {
 		return refusal
-	}
-	for _, pid := range others {
-		sharer, err := openProcess(pid)
-		if err != nil {
-			continue // it has ended
-		}
-		e.processes = append(e.processes, sharer)
 	}
 	// The others stand still for as long as the last one takes to stop: one
 	// that sleeps deeply is waited for before.
@@ -77,23 +83,38 @@ func (e *engine) stop() *Refusal {
 			return refusal
 		}
 	}
-	members, refusal := e.members()
-	if refusal != nil {
-		return refusal
-	}
-	e.report.Exclusive = true
-	if len(members) > e.opt.MaxThreads {
-		e.weaken("it has %d threads, and only those that matter most were stopped", len(members))
-		members = e.mostImportant(members)
-	}
-	if e.noKcmp {
-		e.weaken("kcmp(2) is not permitted: other processes may have the same descriptor table")
-	}
 	e.began = time.Now()
-	if refusal := e.stopThreads(members); refusal != nil {
+	if refusal := e.stopThreads(); refusal != nil {
 		return refusal
 	}
 	return e.choose()
+}
+
+// findSharers opens the other processes that have the table.
+func (e *engine) findSharers() *Refusal {
+	p := e.processes[0]
+	others, err := tableSharers(p.pid, e.owner)
+	if err != nil && !p.lives(e.owner) {
+		return p.moved("has lost a thread")
+	}
+	e.noKcmp = err != nil
+	if refusal := p.shared(others, e.opt); refusal != nil {
+		return refusal
+	}
+	for _, pid := range others {
+		if sharer, err := openProcess(pid); err == nil { // else it has ended
+			e.processes = append(e.processes, sharer)
+		}
+	}
+	return nil
+}
+
+// moved is the refusal for a process that changed while it was looked at.
+func (p *process) moved(format string, args ...any) *Refusal {
+	if _, err := p.stat("stat"); err != nil {
+		return unreadable(p.pid, err)
+	}
+	return &Refusal{Reason: Moved, PID: p.pid, Detail: fmt.Sprintf(format, args...)}
 }
 
 func (e *engine) weaken(format string, args ...any) {
@@ -110,28 +131,31 @@ type member struct {
 }
 
 // members lists the threads that have the table and are not seized yet. The
-// owner of the table comes first.
-func (e *engine) members() ([]member, *Refusal) {
-	var members []member
+// owner of the table comes first. The list is whole unless threads came or went
+// while it was made.
+func (e *engine) members() (members []member, whole bool, refusal *Refusal) {
+	whole = true
 	for i, p := range e.processes {
 		threads, err := p.threads()
 		switch {
 		case err != nil && i == 0:
-			return nil, unreadable(p.pid, err)
+			return nil, false, unreadable(p.pid, err)
 		case err != nil:
 			continue // the sharer has ended
 		}
 		for _, tid := range threads {
-			if e.seized(tid) || !e.hasTable(tid) {
-				continue
+			if !e.seized(tid) && e.hasTable(tid) {
+				members = append(members, member{p, tid})
 			}
-			members = append(members, member{p, tid})
+		}
+		if len(threads) != p.threadCount() {
+			whole = false
 		}
 	}
 	slices.SortStableFunc(members, func(a, b member) int {
 		return cmp.Compare(btoi(a.tid != e.owner), btoi(b.tid != e.owner))
 	})
-	return members, nil
+	return members, whole, nil
 }
 
 func btoi(b bool) int {
@@ -190,12 +214,24 @@ func (e *engine) actedOn(number int, firstArgument uint64) bool {
 	return slices.Contains(e.opt.FDs, int(int32(firstArgument))) && slices.Contains(callsOnDescriptor, number)
 }
 
-// stopThreads stops the members and, where all are to be stopped, those that
-// they have started meanwhile, until there are no more.
-func (e *engine) stopThreads(members []member) *Refusal {
-	all := e.report.Exclusive || e.noKcmp
-	deadline := time.Now().Add(e.opt.StopTimeout)
-	for len(members) > 0 {
+// stopThreads stops the threads that have the table, those that they start
+// meanwhile too, until a whole list shows no more. Of too many it stops some.
+func (e *engine) stopThreads() *Refusal {
+	deadline := e.began.Add(e.opt.StopTimeout)
+	members, _, refusal := e.members()
+	if refusal != nil {
+		return refusal
+	}
+	all := len(members) <= e.opt.MaxThreads
+	e.report.Exclusive = true
+	if !all {
+		e.weaken("it has %d threads, and only those that matter most were stopped", len(members))
+		members = e.mostImportant(members)
+	}
+	if e.noKcmp {
+		e.weaken("kcmp(2) is not permitted: other processes may have the same descriptor table")
+	}
+	for whole := false; len(members) > 0 || !whole; {
 		already := len(e.threads)
 		for _, m := range members {
 			if refusal := e.seize(m); refusal != nil {
@@ -211,16 +247,20 @@ func (e *engine) stopThreads(members []member) *Refusal {
 		if !all {
 			break
 		}
-		var refusal *Refusal
-		if members, refusal = e.members(); refusal != nil {
+		if members, whole, refusal = e.members(); refusal != nil {
 			return refusal
+		}
+		if time.Now().After(deadline) {
+			return e.processes[0].moved("starts threads faster than they can be stopped")
+		}
+	}
+	for _, t := range e.threads {
+		if t.at == atExec {
+			return e.becameAnother()
 		}
 	}
 	e.threads = slices.DeleteFunc(e.threads, func(t *thread) bool { return t.at == gone })
 	for _, t := range e.threads {
-		if t.at == atExec {
-			return &Refusal{Reason: Replaced, PID: t.pid, Detail: "has become another program just now"}
-		}
 		if number, argument, ok := t.call(); ok && e.actedOn(number, argument) {
 			e.report.Interrupted = append(e.report.Interrupted, t.tid)
 		}
@@ -229,34 +269,48 @@ func (e *engine) stopThreads(members []member) *Refusal {
 	return nil
 }
 
+func (e *engine) becameAnother() *Refusal {
+	return &Refusal{Reason: Replaced, PID: e.target.PID, Detail: "has become another program just now"}
+}
+
 // seize seizes a thread and asks it to stop. One that has ended is left out.
 func (e *engine) seize(m member) *Refusal {
 	t := &thread{pid: m.process.pid, tid: m.tid, at: running}
 	if needsCallLine {
 		t.before, _ = m.callLine()
 	}
-	err := seize(m.tid)
-	if err == nil {
-		// From here the number belongs to this thread and no other; but it
-		// may have changed hands since it was listed.
-		if err = interrupt(m.tid); err == nil && m.process.has(m.tid) {
-			e.threads = append(e.threads, t)
+	const tries = 3
+	for try := 1; ; try++ {
+		err := seize(m.tid)
+		if err == nil {
+			break
+		}
+		// EPERM is the answer also for a thread that has ended, or just takes
+		// the number of its leader, in exec(2).
+		if err == unix.ESRCH || !m.process.lives(m.tid) {
 			return nil
 		}
-		e.halt(t, time.Now().Add(e.opt.StopTimeout))
-		e.letGo(t)
+		status, _ := m.process.status(taskFile(m.tid, "status"))
+		switch {
+		case status.tracer == os.Getpid():
+			return e.becameAnother() // as above
+		case status.tracer != 0:
+			return traced(m.process.pid, m.tid, status.tracer)
+		case try == tries:
+			return &Refusal{Reason: NotPermitted, PID: m.process.pid, TID: m.tid, Needs: "CAP_SYS_PTRACE",
+				Detail: fmt.Sprintf("may not be traced, or is by a process that cannot be seen: %v", err)}
+		}
+	}
+	// From here the number belongs to this thread and no other; but it may have
+	// changed hands since it was listed.
+	interrupt(m.tid)
+	if m.process.has(m.tid) {
+		e.threads = append(e.threads, t)
 		return nil
 	}
-	stat, statErr := m.process.stat(taskFile(m.tid, "stat"))
-	if err == unix.ESRCH || statErr != nil || stat.state == 'Z' || stat.state == 'X' {
-		return nil
-	}
-	status, statusErr := m.process.status(taskFile(m.tid, "status"))
-	if statusErr == nil && status.tracer != 0 {
-		return traced(m.process.pid, m.tid, status.tracer)
-	}
-	return &Refusal{Reason: NotPermitted, PID: m.process.pid, TID: m.tid, Needs: "CAP_SYS_PTRACE",
-		Detail: fmt.Sprintf("may not be traced, or is by a process that cannot be seen: %v", err)}
+	e.halt(t, time.Now().Add(e.opt.StopTimeout))
+	e.letGo(t)
+	return nil
 }
 
 // halt waits until the thread, which was interrupted, has stopped, and delivers
@@ -289,11 +343,16 @@ func (e *engine) doesNotStop(t *thread) *Refusal {
 	return uninterruptible(t.pid, t.tid)
 }
 
-// release lets go of every thread, in the reverse order of their stop, in
-// whatever state things are.
+// release lets go of every thread, in whatever state things are.
 func (e *engine) release() {
 	e.calling.Lock()
 	defer e.calling.Unlock()
+	e.letGoAll()
+	e.released = true
+}
+
+// letGoAll lets go in the reverse order of the stop.
+func (e *engine) letGoAll() {
 	for _, t := range slices.Backward(e.threads) {
 		e.unwind(t)
 		e.letGo(t)
@@ -301,12 +360,10 @@ func (e *engine) release() {
 	if e.threads != nil {
 		e.report.Held = time.Since(e.began)
 	}
-	e.threads = nil
-	e.released = true
 	for _, p := range e.processes {
 		p.close()
 	}
-	e.processes = nil
+	e.threads, e.processes, e.carrier = nil, nil, nil
 }
 
 // letGo detaches from a thread that stands still. One that runs cannot be let
@@ -325,6 +382,9 @@ func (e *engine) letGo(t *thread) {
 // system call, on none of the descriptors to be acted on; then one that waits
 // on them; then one that runs the program's own code.
 func (e *engine) choose() *Refusal {
+	if len(e.threads) == 0 {
+		return e.processes[0].moved("has lost the threads that were found")
+	}
 	best := slices.Clone(e.threads)
 	slices.SortStableFunc(best, func(a, b *thread) int { return cmp.Compare(e.rank(a), e.rank(b)) })
 	refusal := &Refusal{Reason: NoThread, PID: e.target.PID, Detail: "has no thread that could make a call"}

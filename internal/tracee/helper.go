@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,22 +30,30 @@ func HelperMain() {
 
 // shelter makes the process fit for a moment in which it must not be disturbed.
 func shelter() {
+	name := append([]byte(helperName), 0)
+	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	debug.SetGCPercent(-1) // it will not live long enough to need it
-	signals := make([]os.Signal, 0, 64)
-	for number := syscall.Signal(1); number <= 64; number++ {
-		switch number {
-		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGURG, // cannot be, must not be
+	for number := uintptr(1); number <= 64; number++ {
+		switch unix.Signal(number) {
+		case unix.SIGCHLD, unix.SIGURG, // the waiter's and the runtime's
 			unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGSYS:
 		default:
-			signals = append(signals, number)
+			ignore(number)
 		}
 	}
-	signal.Ignore(signals...)
 	// Not the one to be killed when memory runs out; needs CAP_SYS_RESOURCE.
 	os.WriteFile(procRoot+"/self/oom_score_adj", []byte("-1000"), 0)
 	// Naps of 100 µs are meant to last 100 µs: the default slack is 50.
 	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	closeInherited()
+}
+
+// ignore has the kernel drop the signal; SIGKILL and SIGSTOP it does not. The
+// package os/signal leaves some alone that threading libraries use, and whose
+// default is to end the process.
+func ignore(signal uintptr) {
+	action := struct{ handler, flags, restorer, mask uint64 }{handler: 1} // SIG_IGN
+	unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask), 0, 0)
 }
 
 // closeInherited closes the descriptors that came across exec(2) by somebody's

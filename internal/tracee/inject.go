@@ -178,6 +178,7 @@ func (e *engine) giveBack(t *thread) {
 		setOptions(t.tid, seizeOptions)
 	}
 	t.borrowed = false
+	testPoint("restored")
 	e.report.Window = max(e.report.Window, time.Since(t.taken))
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -17,7 +19,7 @@ func TestMain(m *testing.M) {
 	// Nearly all tests wait for something most of the time.
 	flag.Parse()
 	flag.Set("test.parallel", "16")
-	code := m.Run()
+	code := testenv.Checked(m).Run()
 	removePrograms()
 	os.Exit(code)
 }
@@ -85,6 +87,8 @@ func (s *Stopped) take(step step) (int, error) {
 	case "hold":
 		time.Sleep(time.Duration(step.A) * time.Millisecond)
 		return 0, nil
+	case "raise":
+		return 0, unix.Kill(os.Getpid(), unix.Signal(step.A))
 	case "panic":
 		panic("as the script says")
 	case "die": // the helper alone

@@ -1,6 +1,7 @@
 package tracee
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -136,13 +137,19 @@ func (p *process) owner(tid int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, tid := range threads {
-		stat, err := p.stat(taskFile(tid, "stat"))
-		if err == nil && stat.state != 'Z' && stat.state != 'X' {
+	// Thread numbers wrap around: the leader's need not be the lowest.
+	for _, tid := range append([]int{p.pid}, threads...) {
+		if p.lives(tid) {
 			return tid, nil
 		}
 	}
 	return p.pid, nil
+}
+
+// lives reports whether the thread exists and has not ended.
+func (p *process) lives(tid int) bool {
+	stat, err := p.stat(taskFile(tid, "stat"))
+	return err == nil && stat.state != 'Z' && stat.state != 'X'
 }
 
 // traced names the tracer, which may be a thread of a larger program.
@@ -259,7 +266,7 @@ func (p *process) sleepsDeeply(patience time.Duration) *Refusal {
 
 func uninterruptible(pid, tid int) *Refusal {
 	return &Refusal{Reason: Uninterruptible, PID: pid, TID: tid, Detail: "is in uninterruptible sleep " +
-		"(state D: a disk, a dead network file system, or a vfork child that has not run its program yet)"}
+		"(state D: a disk, a dead network file system, a frozen control group, or a vfork child that has not run its program yet)"}
 }
 
 // shared is the refusal for a table that processes have which opt does not name.
@@ -295,10 +302,18 @@ func tableSharers(pid, owner int) ([]int, error) {
 		if other == pid {
 			continue
 		}
-		// EPERM is a process of somebody else, ESRCH one that has ended.
-		if same, err := sharesTable(owner, other); err == nil && same {
+		// EPERM is a process of somebody else, ESRCH one that has ended. One
+		// that is ending has no table, and shares that with all its like.
+		if same, err := sharesTable(owner, other); err == nil && same && hasDescriptors(other) {
 			sharers = append(sharers, other)
 		}
 	}
 	return sharers, nil
+}
+
+// hasDescriptors reports whether the process has a descriptor table, as it has
+// until it ends.
+func hasDescriptors(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("%s/%d/status", procRoot, pid))
+	return err == nil && !bytes.Contains(text, []byte("\nFDSize:\t0\n"))
 }

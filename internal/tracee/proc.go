@@ -87,6 +87,16 @@ func (p *process) threads() ([]int, error) {
 	return numbers(names), nil
 }
 
+// threadCount is how many threads exist now, zombies included: the kernel counts
+// them as subdirectories of task.
+func (p *process) threadCount() int {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(p.tasks.Fd()), &stat); err != nil {
+		return 0
+	}
+	return int(stat.Nlink) - 2
+}
+
 // numbers are the names that are numbers, sorted.
 func numbers(names []string) []int {
 	ids := make([]int, 0, len(names))

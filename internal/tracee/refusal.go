@@ -12,6 +12,8 @@ const (
 	// Replaced: the number belongs to another process now, or the process has
 	// become another program meanwhile.
 	Replaced Reason = "replaced"
+	// Moved: its threads came and went faster than they could be stopped.
+	Moved Reason = "moved"
 	// Zombie: it has ended and waits for its parent; it holds nothing.
 	Zombie Reason = "zombie"
 	// KernelThread: it is a part of the kernel.

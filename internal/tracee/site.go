@@ -82,6 +82,9 @@ func (e *engine) findSite(t *thread) (uint64, *Refusal) {
 		return &Refusal{Reason: NoThread, PID: t.pid, TID: t.tid, Detail: detail, Needs: needs}
 	}
 	if e.vdso == 0 || !isInstruction(t.tid, e.vdso) {
+		if vector, err := e.processes[0].read(taskFile(t.tid, "auxv")); err != nil || parseAuxiliary(vector) != e.aux {
+			return 0, e.becameAnother()
+		}
 		return 0, refuse("waits in no system call, and has no vDSO whose instruction could be used", "")
 	}
 	// Inside a sequence the kernel would have to find the thread there to

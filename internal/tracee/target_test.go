@@ -224,6 +224,7 @@ func program(t testing.TB, name string, flags ...string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		os.Chmod(directory, 0o755) // for targets of another user
 		programs.directory, programs.built = directory, map[string]string{}
 	}
 	path := filepath.Join(programs.directory, key)

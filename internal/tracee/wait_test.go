@@ -1,7 +1,6 @@
 package tracee
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -47,6 +46,7 @@ func TestWaits(t *testing.T) {
 		exact = iota + 1 // a wait for a time is not prolonged
 		anew             // it begins anew
 	)
+	const aDescriptor = 1 << 20 // whatever its number is
 	for _, test := range []struct {
 		mode    string
 		number  int
@@ -56,8 +56,8 @@ func TestWaits(t *testing.T) {
 		time    int
 		handled int // how often the handler has run
 	}{
-		{mode: "accept", number: unix.SYS_ACCEPT, event: connect, want: 1},
-		{mode: "accept-timeout", number: unix.SYS_ACCEPT, event: connect, want: 1},
+		{mode: "accept", number: unix.SYS_ACCEPT, event: connect, want: aDescriptor},
+		{mode: "accept-timeout", number: unix.SYS_ACCEPT, event: connect, want: aDescriptor},
 		{mode: "epoll_wait", number: unix.SYS_EPOLL_WAIT, event: line, want: 1},
 		{mode: "epoll_wait-time", number: unix.SYS_EPOLL_WAIT, want: 0, time: anew},
 		{mode: "epoll_pwait", number: unix.SYS_EPOLL_PWAIT, event: line, want: 1},
@@ -119,6 +119,9 @@ func TestWaits(t *testing.T) {
 				}
 			}
 			result := r.numbersOf("result")
+			if test.want == aDescriptor && result[0] > 0 {
+				result[0] = aDescriptor
+			}
 			if result[0] != test.want || result[1] != int(test.errno) {
 				t.Errorf("the call returned %d, errno %v; want %d, %v", result[0], unix.Errno(result[1]), test.want, test.errno)
 			}
@@ -163,10 +166,5 @@ func TestSignalsWhileStopped(t *testing.T) {
 				t.Errorf("the call returned %d, errno %v; want %d, %v", result[0], unix.Errno(result[1]), test.want, test.errno)
 			}
 		})
-	}
-}
-
-func playRole() {
-	switch os.Getenv("STRAY_TRACEE_ROLE") {
 	}
 }

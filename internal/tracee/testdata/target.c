@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
+#include <linux/seccomp.h>
 #include <mqueue.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +28,7 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
@@ -182,6 +187,11 @@ static void *stop_on_event(void *unused) {
 	return NULL;
 }
 
+static void stop_spinning(int signal) {
+	(void)signal;
+	stop = 1;
+}
+
 static void *sleep_forever(void *unused) {
 	for (;;)
 		pause();
@@ -198,6 +208,7 @@ static void *own_table(void *unused) {
 }
 
 static int sharer(void *unused) {
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sleep_forever(unused);
 	return 0;
 }
@@ -226,6 +237,45 @@ static void in_order(int signal, siginfo_t *info, void *context) {
 	numbered++;
 }
 
+static void *accept_in_thread(void *fd) { return (void *)(long)(accept((long)fd, NULL, NULL) < 0 ? errno : 0); }
+static void *end_at_once(void *unused) { return unused; }
+static void *exec_self(void *arguments) {
+	execv("/proc/self/exe", arguments);
+	return NULL;
+}
+
+// under_filter forbids fcntl, dup3, socket and close in one of seccomp's ways.
+static int under_filter(uint32_t action) {
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_dup3, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+	char c;
+	handle(SIGSYS, 0);
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl");
+	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "prctl");
+	ready("");
+	result(read(0, &c, 1));
+	errno = 0;
+	// Is the filter still there?
+	long got = syscall(SYS_dup3, 0, 100, 0);
+	return handled_result(got);
+}
+
+static volatile char selector;
+static void allow_calls(int signal) {
+	selector = SYSCALL_DISPATCH_FILTER_ALLOW;
+	if (signal == SIGUSR1)
+		stop = 1;
+	handler(signal);
+}
+
 int main(int argc, char **argv) {
 	const char *mode = argc > 1 ? argv[1] : "";
 	int pair[2], fds[2];
@@ -240,12 +290,12 @@ int main(int argc, char **argv) {
 
 	MODE("accept") {
 		int fd = listener();
-		return result(accept(fd, NULL, NULL) >= 0);
+		return result(accept(fd, NULL, NULL));
 	}
 	MODE("accept-timeout") {
 		int fd = listener();
 		timeout_on(fd, SO_RCVTIMEO);
-		return result(accept(fd, NULL, NULL) >= 0);
+		return result(accept(fd, NULL, NULL));
 	}
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);
@@ -443,6 +493,7 @@ int main(int argc, char **argv) {
 		return result(spin());
 	}
 	MODE("spin-alone") {
+		signal(SIGUSR1, stop_spinning);
 		ready("");
 		return result(spin());
 	}
@@ -456,7 +507,80 @@ int main(int argc, char **argv) {
 			must(errno ? -1 : 0, "pthread_create");
 		}
 		int fd = listener();
-		return result(accept(fd, NULL, NULL) >= 0);
+		return result(accept(fd, NULL, NULL));
+	}
+	MODE("accepting-threads") { // as many threads in accept on one listener
+		int fd = listener();
+		int count = atoi(argv[2]);
+		pthread_t threads[count];
+		for (int i = 0; i < count; i++)
+			pthread_create(&threads[i], NULL, accept_in_thread, (void *)(long)fd);
+		for (int i = 0; i < count; i++) {
+			void *error;
+			pthread_join(threads[i], &error);
+			printf("error %ld\n", (long)error);
+		}
+		return result(read(0, buffer, 1));
+	}
+	MODE("churn") { // threads begin and end all the time
+		pthread_t waiter;
+		pthread_create(&waiter, NULL, stop_on_event, NULL);
+		ready("");
+		long begun = 0;
+		while (!stop) {
+			pthread_t threads[8];
+			for (int i = 0; i < 8; i++)
+				if (pthread_create(&threads[i], NULL, end_at_once, NULL) != 0)
+					return result(-1);
+			for (int i = 0; i < 8; i++)
+				pthread_join(threads[i], NULL);
+			begun += 8;
+		}
+		return result(begun > 0);
+	}
+	MODE("exec-loop") { // becomes itself again all the time, by a thread that is not the leader
+		long turns = argc > 2 ? atol(argv[2]) : 0;
+		char next[32];
+		snprintf(next, sizeof next, "%ld", turns + 1);
+		if (turns == 0)
+			ready("");
+		watched.fd = 0;
+		if (poll(&watched, 1, 0) > 0)
+			return result(turns > 0);
+		char *arguments[] = {argv[0], argv[1], next, NULL};
+		pthread_t thread;
+		pthread_create(&thread, NULL, exec_self, arguments);
+		pthread_join(thread, NULL);
+		return result(-1);
+	}
+	MODE("seccomp-kill") return under_filter(SECCOMP_RET_KILL_PROCESS);
+	MODE("seccomp-errno") return under_filter(SECCOMP_RET_ERRNO | EPERM);
+	MODE("seccomp-trap") return under_filter(SECCOMP_RET_TRAP);
+	MODE("seccomp-strict") {
+		must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT), "prctl");
+		write(1, "ready\n", 6);
+		read(0, buffer, 1);
+		write(1, "result 1 0 0\n", 13);
+		syscall(SYS_exit, 0);
+	}
+	MODE("dispatch") { // system calls become SIGSYS while the selector says so
+		must(signal(SIGSYS, allow_calls) == SIG_ERR ? -1 : 0, "signal");
+		must(signal(SIGUSR1, allow_calls) == SIG_ERR ? -1 : 0, "signal");
+		must(prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 0, 0, &selector), "prctl");
+		ready("");
+		selector = SYSCALL_DISPATCH_FILTER_BLOCK;
+		long got = spin();
+		// Is it still so?
+		handled = 0;
+		selector = SYSCALL_DISPATCH_FILTER_BLOCK;
+		syscall(SYS_getppid);
+		return handled_result(got);
+	}
+	MODE("io_uring") { // with a kernel thread that has the descriptor table
+		struct io_uring_params parameters = {.flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 1000000};
+		must(syscall(SYS_io_uring_setup, 4, &parameters), "io_uring_setup");
+		ready("");
+		return result(read(0, buffer, 1));
 	}
 	MODE("leader-exits") {
 		pthread_create(&last, NULL, stop_on_event, NULL);

@@ -1,0 +1,552 @@
+package tracee
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/internal/testenv"
+)
+
+// refused runs the probe, which has to be refused for the reason.
+func (r *runningTarget) refused(target Target, opt Options, reason Reason) *Refusal {
+	r.Helper()
+	_, report, err := runScript.Do(r.Context(), target, opt, probe)
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || refusal.Reason != reason {
+		r.Fatalf("error %v, want a refusal for %q (report %+v)", err, reason, report)
+	}
+	return refusal
+}
+
+// foreseen tells whether Preflight gives the reason.
+func foreseen(target Target, opt Options, reason Reason) bool {
+	return slices.ContainsFunc(Preflight(target, opt), func(r *Refusal) bool { return r.Reason == reason })
+}
+
+// wellKnown is a target that only its number names.
+func wellKnown(t *testing.T, pid int) Target {
+	t.Helper()
+	target, err := Identify(pid)
+	if err != nil {
+		t.Skipf("no process %d here: %v", pid, err)
+	}
+	return target
+}
+
+func TestRefusals(t *testing.T) {
+	r := startC(t, "read")
+	ended := exec.Command("true")
+	if err := ended.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer ended.Wait()
+	zombie, err := Identify(ended.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := openProcess(zombie.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	eventually(t, "true has ended", func() bool {
+		stat, err := p.stat("stat")
+		return err == nil && stat.state == 'Z'
+	})
+	another := r.target()
+	another.StartTicks++
+	noThread := r.target()
+	noThread.TID = os.Getpid()
+	for _, test := range []struct {
+		name   string
+		target Target
+		reason Reason
+	}{
+		{"gone", Target{PID: 1 << 22, StartTicks: 1}, Gone},
+		{"another process", another, Replaced},
+		{"another process's thread", noThread, Gone},
+		{"zombie", zombie, Zombie},
+		{"self", wellKnown(t, os.Getpid()), Self},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := &runningTarget{TB: t}
+			r.refused(test.target, Options{}, test.reason)
+			if !foreseen(test.target, Options{}, test.reason) {
+				t.Errorf("Preflight says %v", Preflight(test.target, Options{}))
+			}
+		})
+	}
+	t.Run("pid 1", func(t *testing.T) {
+		if init := wellKnown(t, 1); !foreseen(init, Options{}, Init) || foreseen(init, Options{Init: true}, Init) {
+			t.Errorf("Preflight says %v, and %v when it is permitted", Preflight(init, Options{}), Preflight(init, Options{Init: true}))
+		}
+	})
+	t.Run("kernel thread", func(t *testing.T) {
+		// kthreadd, in a pid namespace in which it is.
+		if kthreadd := wellKnown(t, 2); !foreseen(kthreadd, Options{}, KernelThread) {
+			t.Skipf("pid 2 is none: %v", Preflight(kthreadd, Options{}))
+		}
+	})
+	t.Run("nothing", func(t *testing.T) {
+		if got := Preflight(r.target(), Options{}); got != nil {
+			t.Errorf("Preflight says %v", got)
+		}
+	})
+}
+
+// A thread that makes no system calls is served too, and nothing that it
+// computes with changes.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "spin-alone")
+	for range 20 {
+		_, report := r.do(Options{}, probe)
+		if report.Carrier != r.pid() {
+			t.Errorf("report %+v", report)
+		}
+	}
+	unix.Kill(r.pid(), unix.SIGUSR1)
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("a register has changed")
+	}
+}
+
+// Where only some threads wait in a system call, one of those is chosen.
+func TestPrefersWaitingThread(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "spin")
+	_, report := r.do(Options{}, probe)
+	if report.Carrier == r.pid() || report.Threads != 2 || !report.Exclusive {
+		t.Errorf("report %+v, and the leader spins", report)
+	}
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("a register has changed")
+	}
+}
+
+func TestRestartableSequences(t *testing.T) {
+	t.Parallel()
+	const threads = 4
+	r := start(t, program(t, "rseq"), fmt.Sprint(threads))
+	for range 50 {
+		r.do(Options{}, probe)
+	}
+	r.event()
+	if sums := r.numbersOf("sums"); sums[0] != sums[1] || sums[0] == 0 {
+		t.Errorf("%d increments were made, and %d have arrived", sums[0], sums[1])
+	}
+}
+
+func TestManyThreads(t *testing.T) {
+	t.Parallel()
+	const threads = 1000
+	r := startC(t, "threads", fmt.Sprint(threads))
+	r.waitsIn(r.pid(), unix.SYS_ACCEPT)
+	for _, test := range []struct {
+		opt       Options
+		exclusive bool
+		threads   int
+	}{
+		{Options{}, false, 1},
+		{Options{FDs: []int{r.value("fd")}}, false, 2},
+		{Options{MaxThreads: threads}, true, threads},
+	} {
+		_, report := r.do(test.opt, probe)
+		if report.Exclusive != test.exclusive || report.Threads != test.threads || (report.Weaker == "") != test.exclusive {
+			t.Errorf("%+v: report %+v", test.opt, report)
+		}
+		t.Logf("%d of %d threads held for %v", report.Threads, threads, report.Held)
+		if test.opt.FDs != nil && (!slices.Equal(report.Interrupted, []int{r.pid()}) || report.Carrier == r.pid()) {
+			t.Errorf("%+v: report %+v, and thread %d waits on the descriptor", test.opt, report, r.pid())
+		}
+	}
+	r.connect()
+	if result := r.numbersOf("result"); result[0] < 0 {
+		t.Errorf("accept: errno %v", unix.Errno(result[1]))
+	}
+}
+
+// Threads in accept on a descriptor that is parked see the placeholder, whether
+// or not there are others, and whether or not all are stopped.
+func TestParkUnderAccept(t *testing.T) {
+	for _, test := range []struct {
+		threads string
+		opt     Options
+	}{{"1", Options{}}, {"8", Options{}}, {"8", Options{MaxThreads: 4}}} {
+		t.Run(fmt.Sprintf("%s of at most %d", test.threads, test.opt.MaxThreads), func(t *testing.T) {
+			t.Parallel()
+			r := startC(t, "accepting-threads", test.threads)
+			fd := r.value("fd")
+			p, err := openProcess(r.pid())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.close()
+			accepting := 0
+			eventually(t, "all threads accept", func() bool {
+				accepting = 0
+				threads, _ := p.threads()
+				for _, tid := range threads {
+					if line, err := (member{p, tid}).callLine(); err == nil && line.number == unix.SYS_ACCEPT {
+						accepting++
+					}
+				}
+				return fmt.Sprint(accepting) == test.threads
+			})
+			test.opt.FDs = []int{fd}
+			_, report := r.do(test.opt, script{Steps: []step{{Do: "park", A: fd}}})
+			if len(report.Interrupted) != accepting {
+				t.Errorf("report %+v, and %d threads were in accept", report, accepting)
+			}
+			for range accepting {
+				if errno := r.numbersOf("error"); unix.Errno(errno[0]) != unix.EINVAL {
+					t.Errorf("accept failed with %v, want EINVAL", unix.Errno(errno[0]))
+				}
+			}
+			r.event()
+			r.expect("result")
+		})
+	}
+	t.Run("by the thread itself", func(t *testing.T) {
+		t.Parallel()
+		r := startC(t, "accept")
+		r.waitsIn(r.pid(), unix.SYS_ACCEPT)
+		fd := r.value("fd")
+		_, report := r.do(Options{FDs: []int{fd}}, script{Steps: []step{{Do: "park", A: fd}}})
+		if !slices.Equal(report.Interrupted, []int{r.pid()}) {
+			t.Errorf("report %+v", report)
+		}
+		if result := r.numbersOf("result"); unix.Errno(result[1]) != unix.EINVAL {
+			t.Errorf("accept failed with %v, want EINVAL", unix.Errno(result[1]))
+		}
+	})
+}
+
+func TestGroupStopped(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"read", "spin-alone", "epoll_wait-time"} {
+		r := startC(t, mode)
+		if mode == "epoll_wait-time" {
+			r.waitsIn(r.pid(), unix.SYS_EPOLL_WAIT)
+		}
+		unix.Kill(r.pid(), unix.SIGSTOP)
+		eventually(t, "it is stopped", func() bool { return r.state() == 'T' })
+		for range 3 {
+			r.do(Options{}, probe)
+			// It goes back to it by itself, without leaving the kernel.
+			eventually(t, "it is stopped again", func() bool { return r.state() == 'T' })
+		}
+		unix.Kill(r.pid(), unix.SIGCONT)
+		switch mode {
+		case "read":
+			r.event()
+		case "spin-alone":
+			unix.Kill(r.pid(), unix.SIGUSR1)
+		}
+		result := r.numbersOf("result")
+		// The stop itself makes epoll_wait fail, and so it does without us.
+		if result[0] != 1 && (mode != "epoll_wait-time" || unix.Errno(result[1]) != unix.EINTR) {
+			t.Errorf("%s: result %v", mode, result)
+		}
+	}
+}
+
+// SIGSTOP cannot be blocked. One that comes while the target stands still stops
+// it afterwards; between two calls, and before a thousand others.
+func TestStopSignalMeanwhile(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "read")
+	stop := step{Do: "kill", A: r.pid(), B: int(unix.SIGSTOP)}
+	r.do(Options{}, script{Steps: []step{{Do: "probe"}, stop, {Do: "probe"}, {Do: "probe"}}})
+	eventually(t, "it is stopped", func() bool { return r.state() == 'T' })
+	cont := step{Do: "kill", A: r.pid(), B: int(unix.SIGCONT)}
+	r.do(Options{}, script{Steps: []step{{Do: "probe"}, cont, {Do: "probe"}, stop, cont, {Do: "probe"}}})
+	eventually(t, "it runs again", func() bool { return r.state() == 'S' })
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("read: errno %v", unix.Errno(result[1]))
+	}
+}
+
+func TestTraced(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "read")
+	held := make(chan error)
+	go func() {
+		_, _, err := runScript.Do(t.Context(), r.target(), Options{}, script{Steps: []step{{Do: "hold", A: 500}}})
+		held <- err
+	}()
+	target := r.target()
+	eventually(t, "it is traced", func() bool { return foreseen(target, Options{}, Traced) })
+	refusal := r.refused(target, Options{}, Traced)
+	if len(refusal.Others) != 1 || !strings.Contains(refusal.Detail, fmt.Sprint(refusal.Others[0])) {
+		t.Errorf("refusal %+v does not name the tracer", refusal)
+	}
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+	r.event()
+	r.expect("result")
+}
+
+func TestSeccomp(t *testing.T) {
+	testenv.NeedRoot(t)
+	for _, test := range []struct {
+		mode  string
+		after string // what the filter does later
+	}{
+		{"seccomp-errno", "result -1 1"},
+		{"seccomp-trap", "handled 1"},
+		{"seccomp-kill", ""},
+		{"seccomp-strict", ""},
+	} {
+		t.Run(test.mode, func(t *testing.T) {
+			t.Parallel()
+			r := startC(t, test.mode)
+			r.waitsIn(r.pid(), unix.SYS_READ)
+			for range 3 {
+				r.do(Options{}, probe)
+			}
+			if output, err := asNobody(t, r.pid()); err == nil || !strings.Contains(output, string(NotPermitted)) {
+				t.Errorf("as nobody: %v: %s", err, output)
+			}
+			r.event()
+			if result := r.numbersOf("result"); result[0] != 1 {
+				t.Errorf("read: errno %v", unix.Errno(result[1]))
+			}
+			switch test.mode {
+			case "seccomp-kill":
+				r.command.Wait()
+				if status := r.command.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != unix.SIGSYS {
+					t.Errorf("status %v, want SIGSYS: the filter is off", status)
+				}
+			case "seccomp-errno":
+				r.numbersOf("handled")
+				if result := r.numbersOf("result"); unix.Errno(result[1]) != unix.EPERM {
+					t.Errorf("result %v, want EPERM: the filter is off", result)
+				}
+			case "seccomp-trap":
+				if handled := r.numbersOf("handled"); handled[0] != 1 {
+					t.Errorf("handled %d times: the filter is off", handled)
+				}
+			}
+		})
+	}
+}
+
+// Without the privilege to suspend a filter a process that has one is refused,
+// and one that has none is served.
+func TestWithoutPrivilege(t *testing.T) {
+	testenv.NeedRoot(t)
+	if scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil && scope[0] != '0' {
+		t.Skipf("kernel.yama.ptrace_scope is %s", scope)
+	}
+	for _, test := range []struct {
+		mode string
+		want Reason
+	}{{"read", ""}, {"spin-alone", ""}, {"seccomp-errno", Seccomp}, {"seccomp-strict", Seccomp}} {
+		t.Run(test.mode, func(t *testing.T) {
+			t.Parallel()
+			command := exec.Command(program(t, "target", "-lrt"), test.mode)
+			command.SysProcAttr = &syscall.SysProcAttr{Credential: nobody}
+			r := startCommand(t, command)
+			output, err := asNobody(t, r.pid())
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("%v: %s", err, output)
+			case test.want != "" && !strings.Contains(output, string(test.want)):
+				t.Errorf("%v: %s, want %s", err, output, test.want)
+			}
+			r.event()
+			if test.mode == "spin-alone" {
+				unix.Kill(r.pid(), unix.SIGUSR1)
+			}
+			r.expect("result")
+		})
+	}
+}
+
+// nobody needs no entry in a user database.
+var nobody = &syscall.Credential{Uid: 65534, Gid: 65534}
+
+// asNobody runs the probe on the process as another user, in another run of
+// this program.
+func asNobody(t *testing.T, pid int) (string, error) {
+	t.Helper()
+	command := playing("prober", pid)
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: nobody}
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+func TestSyscallUserDispatch(t *testing.T) {
+	testenv.NeedKernel(t, 6, 4)
+	t.Parallel()
+	r := startC(t, "dispatch")
+	for range 5 {
+		_, report := r.do(Options{}, probe)
+		if report.Carrier != r.pid() {
+			t.Errorf("report %+v", report)
+		}
+	}
+	unix.Kill(r.pid(), unix.SIGUSR1)
+	if handled := r.numbersOf("handled"); handled[0] != 1 {
+		t.Errorf("the dispatch is off")
+	}
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("result %v", result)
+	}
+}
+
+func TestOtherNamespaces(t *testing.T) {
+	testenv.NeedPIDNS(t)
+	t.Parallel()
+	command := exec.Command(program(t, "target", "-lrt"), "read")
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 65534, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 65534, Size: 1}},
+	}
+	r := startCommand(t, command)
+	r.do(Options{}, probe)
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("read: errno %v", unix.Errno(result[1]))
+	}
+}
+
+func TestThreadWithItsOwnTable(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "own-table")
+	fd := r.value("fd")
+	p, err := openProcess(r.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	threads, err := p.threads()
+	if err != nil || len(threads) != 2 {
+		t.Fatalf("threads %v, error %v", threads, err)
+	}
+	// The process's own table does not have the descriptor.
+	_, report, err := runScript.Do(t.Context(), r.target(), Options{}, script{Steps: []step{{Do: "fcntl", A: fd, B: unix.F_GETFD}}})
+	if !errors.Is(err, unix.EBADF) || report.Threads != 1 || report.Carrier != r.pid() {
+		t.Errorf("error %v, report %+v", err, report)
+	}
+	target := r.target()
+	target.TID = threads[1]
+	r.waitsIn(target.TID, unix.SYS_ACCEPT)
+	_, report, err = runScript.Do(t.Context(), target, Options{FDs: []int{fd}}, script{Steps: []step{{Do: "park", A: fd}}})
+	if err != nil || report.Threads != 1 || report.Carrier != target.TID {
+		t.Errorf("error %v, report %+v", err, report)
+	}
+	if result := r.numbersOf("result"); unix.Errno(result[1]) != unix.EINVAL {
+		t.Errorf("accept failed with %v, want EINVAL", unix.Errno(result[1]))
+	}
+}
+
+func TestSharedTable(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "shared-table")
+	child := r.value("child")
+	refusal := r.refused(r.target(), Options{}, SharedTable)
+	if !slices.Equal(refusal.Others, []int{child}) {
+		t.Errorf("refusal %+v, want process %d", refusal, child)
+	}
+	if !foreseen(r.target(), Options{}, SharedTable) || foreseen(r.target(), Options{Sharers: []int{child}}, SharedTable) {
+		t.Errorf("Preflight does not see it")
+	}
+	_, report := r.do(Options{Sharers: []int{child}}, probe)
+	if report.Threads != 2 || report.Carrier != r.pid() || !report.Exclusive {
+		t.Errorf("report %+v", report)
+	}
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("read: errno %v", unix.Errno(result[1]))
+	}
+}
+
+func TestLeaderHasExited(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "leader-exits")
+	eventually(t, "the leader is a zombie", func() bool { return r.state() == 'Z' })
+	_, report := r.do(Options{}, probe)
+	if report.Carrier == r.pid() || report.Threads != 2 {
+		t.Errorf("report %+v", report)
+	}
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("result %v", result)
+	}
+}
+
+func TestUninterruptible(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "vfork")
+	eventually(t, "it waits for its child", func() bool { return r.state() == 'D' })
+	if !foreseen(r.target(), Options{}, Uninterruptible) {
+		t.Errorf("Preflight says %v", Preflight(r.target(), Options{}))
+	}
+	began := time.Now()
+	r.refused(r.target(), Options{StopTimeout: 50 * time.Millisecond}, Uninterruptible)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v to say so", took)
+	}
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("result %v", result)
+	}
+}
+
+func Test32Bit(t *testing.T) {
+	t.Parallel()
+	r := start(t, program(t, "bits32", "-m32", "-nostdlib", "-static"))
+	r.refused(r.target(), Options{}, Wide32)
+	if !foreseen(r.target(), Options{}, Wide32) {
+		t.Errorf("Preflight says %v", Preflight(r.target(), Options{}))
+	}
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("result %v", result)
+	}
+}
+
+func TestIOWorkers(t *testing.T) {
+	testenv.NeedIOURing(t)
+	t.Parallel()
+	r := startC(t, "io_uring")
+	for range 3 {
+		_, report := r.do(Options{}, probe)
+		if report.Carrier != r.pid() || !report.Exclusive {
+			t.Errorf("report %+v", report)
+		}
+	}
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("result %v", result)
+	}
+}
+
+func TestOpenPath(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "read")
+	values, _ := r.do(Options{}, script{Steps: []step{{Do: "openpath"}}})
+	link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", r.pid(), values[0]))
+	if want, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", r.pid())); err != nil || link != want {
+		t.Errorf("descriptor %d is %q, error %v; want %q", values[0], link, err, want)
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", r.pid(), values[0]))
+	if err != nil || !strings.Contains(string(info), "flags:\t012000000\n") {
+		t.Errorf("fdinfo %q, error %v; want O_PATH and O_CLOEXEC", info, err)
+	}
+}
