@@ -1,0 +1,321 @@
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/internal/proctest"
+	"stray/internal/testenv"
+	"stray/internal/tracee"
+)
+
+func TestMain(m *testing.M) {
+	tracee.HelperMain()
+	proctest.Main()
+	testenv.Main(m)
+}
+
+// look finds the sockets of a port, or of an inode.
+func look(t *testing.T, word string) *fdscan.Snapshot {
+	t.Helper()
+	target, err := fdscan.ParseTarget(word)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := (&fdscan.Scanner{}).Lookup(context.Background(), fdscan.Question{Targets: []fdscan.Target{target}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+// in chooses the holders in the processes with these pids.
+func in(pids ...int) func(*fdscan.Socket, *fdscan.Holder) bool {
+	return func(_ *fdscan.Socket, h *fdscan.Holder) bool { return h != nil && slices.Contains(pids, h.Process.PID) }
+}
+
+func named(pids ...int) map[int]bool {
+	m := map[int]bool{}
+	for _, pid := range pids {
+		m[pid] = true
+	}
+	return m
+}
+
+// do plans and acts on what word names in pids.
+func do(t *testing.T, method Method, word string, pids ...int) []Result {
+	t.Helper()
+	snap := look(t, word)
+	plan := NewPlan(method, snap.Sockets, in(pids...))
+	if len(plan.Steps) == 0 {
+		t.Fatalf("nothing to do in %v: %+v", pids, snap.Sockets)
+	}
+	plan.HalfTimeout = 5 * time.Second
+	plan.Preflight(named(pids...))
+	return plan.Do(context.Background(), &fdscan.Scanner{}, named(pids...))
+}
+
+// mustDo is do for what has to succeed, and to show in a second look.
+func mustDo(t *testing.T, method Method, word string, pids ...int) []Result {
+	t.Helper()
+	results := do(t, method, word, pids...)
+	after := look(t, word)
+	for _, r := range results {
+		if r.Err != nil || !r.Done || !Verified(r, after) {
+			t.Fatalf("done %v, error %v, verified %v", r.Done, r.Err, Verified(r, after))
+		}
+	}
+	return results
+}
+
+func port(p *proctest.Process, name string) string { return fmt.Sprint(p.Socket(name).Port()) }
+
+// link is what a descriptor of a process is.
+func link(t *testing.T, pid, fd int) string {
+	t.Helper()
+	text, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func holdersOf(s *fdscan.Snapshot) (pids []int) {
+	for _, k := range s.Sockets {
+		for _, h := range k.Holders {
+			pids = append(pids, h.Process.PID)
+		}
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
+func connect(t *testing.T, port string) error {
+	t.Helper()
+	var n int
+	if _, err := fmt.Sscan(port, &n); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	return unix.Connect(fd, &unix.SockaddrInet4{Port: n, Addr: [4]byte{127, 0, 0, 1}})
+}
+
+func TestParkTakesTheCopyAndLeavesTheServer(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork { serve sleep }; serve accept`)
+	child := p.Children[0]
+	fd := child.Descriptor("").FD
+	before := link(t, child.PID, fd)
+	mustDo(t, Park, port(p, ""), child.PID)
+	if after := link(t, child.PID, fd); after == before || !strings.HasPrefix(after, "socket:[") {
+		t.Errorf("fd %d was %s and is %q, want another socket in its place", fd, before, after)
+	}
+	if got := holdersOf(look(t, port(p, ""))); !slices.Equal(got, []int{p.PID}) {
+		t.Errorf("holders %v, want %d", got, p.PID)
+	}
+	if err := connect(t, port(p, "")); err != nil {
+		t.Errorf("the server does not serve any more: %v", err)
+	}
+}
+
+func TestCloseFreesPortAndNumber(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork { serve sleep }; exit`)
+	child := p.Children[0]
+	mustDo(t, Close, port(p, ""), child.PID)
+	if after := link(t, child.PID, child.Descriptor("").FD); after != "" {
+		t.Errorf("the number is still %s", after)
+	}
+	if err := connect(t, port(p, "")); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect: %v, want refused", err)
+	}
+}
+
+// Every duplicate goes, and nothing else: not the other port, not the
+// connection.
+func TestEveryDuplicateGoesAndNothingElse(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `
+		listen tcp4 127.0.0.1:0 name=other
+		listen tcp4 127.0.0.1:0 name=web
+		dup web name=second
+		dup web name=third`)
+	results := mustDo(t, Park, port(p, "web"), p.PID)
+	if len(results) != 3 {
+		t.Errorf("%d descriptors, want 3", len(results))
+	}
+	if got := look(t, port(p, "web")); len(got.Sockets) != 0 {
+		t.Errorf("still there: %+v", got.Sockets)
+	}
+	if got := holdersOf(look(t, port(p, "other"))); !slices.Equal(got, []int{p.PID}) {
+		t.Errorf("the other port: holders %v", got)
+	}
+}
+
+func TestProtocolsAndStates(t *testing.T) {
+	testenv.NeedRoot(t)
+	for _, script := range []string{
+		"listen tcp6 [::1]:0", "bind tcp4 127.0.0.1:0", "bind udp4 127.0.0.1:0", "bind udp6 [::1]:0", "listen tcp6 [::]:0 v6only=0",
+	} {
+		t.Run(script, func(t *testing.T) {
+			p := proctest.Start(t, script)
+			mustDo(t, Park, port(p, ""), p.PID)
+			if got := look(t, port(p, "")); len(got.Sockets) != 0 {
+				t.Errorf("still there: %+v", got.Sockets[0])
+			}
+		})
+	}
+	t.Run("unix", func(t *testing.T) {
+		p := proctest.Start(t, `listen unix @stray-act-test`)
+		mustDo(t, Park, "unix:@stray-act-test", p.PID)
+	})
+}
+
+func TestSealEveryHolder(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 cloexec=0; fork { serve sleep }; serve accept`)
+	mustDo(t, Seal, port(p, ""), p.PID, p.Children[0].PID)
+	for _, s := range look(t, port(p, "")).Sockets {
+		for _, h := range s.Holders {
+			if h.CloseOnExec == nil || !*h.CloseOnExec {
+				t.Errorf("pid %d lacks FD_CLOEXEC", h.Process.PID)
+			}
+		}
+	}
+	if err := connect(t, port(p, "")); err != nil {
+		t.Errorf("the server does not serve any more: %v", err)
+	}
+}
+
+// A number that means another socket by now is left alone: the plan speaks of
+// one socket, and the descriptor is another's.
+func TestSwappedDescriptorIsRefused(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=a; listen tcp4 127.0.0.1:0 name=b`)
+	snap := look(t, port(p, "a"))
+	plan := NewPlan(Park, snap.Sockets, in(p.PID))
+	// As if the program had put b where a was, between plan and act.
+	plan.Steps[0].Holders[0].FD = p.Descriptor("b").FD
+	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
+	if results[0].Done || results[0].Err == nil || !strings.Contains(results[0].Err.Error(), "nothing was done") {
+		t.Errorf("done %v, error %v, want a refusal", results[0].Done, results[0].Err)
+	}
+	if got := holdersOf(look(t, port(p, "b"))); !slices.Equal(got, []int{p.PID}) {
+		t.Errorf("b has holders %v", got)
+	}
+}
+
+// The same, where the first descriptor is right and a second is not: the look
+// with the target stopped has to find it.
+func TestSwapIsFoundWithTheTargetStopped(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=a; dup a name=second; listen tcp4 127.0.0.1:0 name=b`)
+	snap := look(t, port(p, "a"))
+	plan := NewPlan(Park, snap.Sockets, in(p.PID))
+	plan.Steps[0].Holders[1].FD = p.Descriptor("b").FD
+	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
+	for _, r := range results {
+		if r.Done || r.Err == nil || !strings.Contains(r.Err.Error(), "nothing was done") {
+			t.Errorf("fd %d: done %v, error %v, want a refusal", r.Holder.FD, r.Done, r.Err)
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		if got := holdersOf(look(t, port(p, name))); !slices.Equal(got, []int{p.PID}) {
+			t.Errorf("%s has holders %v", name, got)
+		}
+	}
+}
+
+func TestAnotherProcessWithThePIDIsRefused(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0`)
+	snap := look(t, port(p, ""))
+	plan := NewPlan(Park, snap.Sockets, in(p.PID))
+	plan.Steps[0].Process().StartTicks++
+	r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
+	var refusal *tracee.Refusal
+	if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != tracee.Replaced {
+		t.Errorf("done %v, error %v, want a refusal: replaced", r.Done, r.Err)
+	}
+}
+
+func TestSharedTableNeedsAllItsProcesses(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork share=1 { serve sleep }`)
+	child := p.Children[0]
+	r := do(t, Park, port(p, ""), p.PID)[0]
+	var refusal *tracee.Refusal
+	if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != tracee.SharedTable || !slices.Contains(refusal.Others, child.PID) {
+		t.Fatalf("done %v, error %v, want a refusal that names pid %d", r.Done, r.Err, child.PID)
+	}
+	if results := mustDo(t, Park, port(p, ""), p.PID, child.PID); len(results) != 1 {
+		t.Errorf("%d descriptors, want 1: there is one table", len(results))
+	}
+}
+
+func TestThreadWithItsOwnTable(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; thread own=1 { serve sleep }; close web`)
+	results := mustDo(t, Park, port(p, "web"), p.PID)
+	if results[0].Holder.TID == 0 {
+		t.Error("the holder is not the thread")
+	}
+	if got := look(t, port(p, "web")); len(got.Sockets) != 0 {
+		t.Errorf("still there: %+v", got.Sockets[0])
+	}
+}
+
+func TestHalfWaitsForThePeer(t *testing.T) {
+	testenv.NeedRoot(t)
+	t.Run("which closes", func(t *testing.T) {
+		p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=out; accept web name=in; close out`)
+		mustDo(t, Half, fmt.Sprintf("inode:%d", p.Descriptor("in").Inode), p.PID)
+	})
+	t.Run("which does not", func(t *testing.T) {
+		p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=out; accept web name=in`)
+		snap := look(t, fmt.Sprintf("inode:%d", p.Descriptor("in").Inode))
+		plan := NewPlan(Half, snap.Sockets, in(p.PID))
+		plan.HalfTimeout = time.Millisecond
+		r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
+		if r.Done || !errors.Is(r.Err, ErrPeerTimeout) {
+			t.Errorf("done %v, error %v, want the peer's timeout", r.Done, r.Err)
+		}
+		if link(t, p.PID, p.Descriptor("in").FD) != fmt.Sprintf("socket:[%d]", p.Descriptor("in").Inode) {
+			t.Error("the descriptor was dropped all the same")
+		}
+	})
+}
+
+func TestDestroyAbortsForAllHolders(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork { serve sleep }; serve sleep`)
+	snap := look(t, port(p, ""))
+	plan := NewPlan(Destroy, snap.Sockets, func(*fdscan.Socket, *fdscan.Holder) bool { return true })
+	results := plan.Do(context.Background(), &fdscan.Scanner{}, nil)
+	if len(results) != 1 {
+		t.Fatalf("%d results, want one for the socket", len(results))
+	}
+	after := look(t, port(p, ""))
+	if errors.Is(results[0].Err, unix.EOPNOTSUPP) {
+		t.Skip("this kernel lacks CONFIG_INET_DIAG_DESTROY")
+	}
+	if results[0].Err != nil || !Verified(results[0], after) {
+		t.Errorf("error %v, after %+v", results[0].Err, after.Sockets)
+	}
+	if err := connect(t, port(p, "")); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect: %v, want refused", err)
+	}
+}
