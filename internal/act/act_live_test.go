@@ -77,7 +77,11 @@ func mustDo(t *testing.T, method Method, word string, pids ...int) []Result {
 	return results
 }
 
-func port(p *proctest.Process, name string) string { return fmt.Sprint(p.Socket(name).Port()) }
+// word names a socket that a role has made, and no other: the ports of this
+// machine are not the test's alone.
+func word(p *proctest.Process, name string) string {
+	return fmt.Sprintf("inode:%d", p.Socket(name).Inode)
+}
 
 // link is what a descriptor of a process is.
 func link(t *testing.T, pid, fd int) string {
@@ -99,18 +103,14 @@ func holdersOf(s *fdscan.Snapshot) (pids []int) {
 	return slices.Compact(pids)
 }
 
-func connect(t *testing.T, port string) error {
+func connect(t *testing.T, s proctest.Socket) error {
 	t.Helper()
-	var n int
-	if _, err := fmt.Sscan(port, &n); err != nil {
-		t.Fatal(err)
-	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	return unix.Connect(fd, &unix.SockaddrInet4{Port: n, Addr: [4]byte{127, 0, 0, 1}})
+	return unix.Connect(fd, &unix.SockaddrInet4{Port: s.Port(), Addr: [4]byte{127, 0, 0, 1}})
 }
 
 func TestParkTakesTheCopyAndLeavesTheServer(t *testing.T) {
@@ -119,14 +119,14 @@ func TestParkTakesTheCopyAndLeavesTheServer(t *testing.T) {
 	child := p.Children[0]
 	fd := child.Descriptor("").FD
 	before := link(t, child.PID, fd)
-	mustDo(t, Park, port(p, ""), child.PID)
+	mustDo(t, Park, word(p, ""), child.PID)
 	if after := link(t, child.PID, fd); after == before || !strings.HasPrefix(after, "socket:[") {
 		t.Errorf("fd %d was %s and is %q, want another socket in its place", fd, before, after)
 	}
-	if got := holdersOf(look(t, port(p, ""))); !slices.Equal(got, []int{p.PID}) {
+	if got := holdersOf(look(t, word(p, ""))); !slices.Equal(got, []int{p.PID}) {
 		t.Errorf("holders %v, want %d", got, p.PID)
 	}
-	if err := connect(t, port(p, "")); err != nil {
+	if err := connect(t, p.Socket("")); err != nil {
 		t.Errorf("the server does not serve any more: %v", err)
 	}
 }
@@ -135,11 +135,11 @@ func TestCloseFreesPortAndNumber(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork { serve sleep }; exit`)
 	child := p.Children[0]
-	mustDo(t, Close, port(p, ""), child.PID)
+	mustDo(t, Close, word(p, ""), child.PID)
 	if after := link(t, child.PID, child.Descriptor("").FD); after != "" {
 		t.Errorf("the number is still %s", after)
 	}
-	if err := connect(t, port(p, "")); !errors.Is(err, unix.ECONNREFUSED) {
+	if err := connect(t, p.Socket("")); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("connect: %v, want refused", err)
 	}
 }
@@ -153,14 +153,14 @@ func TestEveryDuplicateGoesAndNothingElse(t *testing.T) {
 		listen tcp4 127.0.0.1:0 name=web
 		dup web name=second
 		dup web name=third`)
-	results := mustDo(t, Park, port(p, "web"), p.PID)
+	results := mustDo(t, Park, word(p, "web"), p.PID)
 	if len(results) != 3 {
 		t.Errorf("%d descriptors, want 3", len(results))
 	}
-	if got := look(t, port(p, "web")); len(got.Sockets) != 0 {
+	if got := look(t, word(p, "web")); len(got.Sockets) != 0 {
 		t.Errorf("still there: %+v", got.Sockets)
 	}
-	if got := holdersOf(look(t, port(p, "other"))); !slices.Equal(got, []int{p.PID}) {
+	if got := holdersOf(look(t, word(p, "other"))); !slices.Equal(got, []int{p.PID}) {
 		t.Errorf("the other port: holders %v", got)
 	}
 }
@@ -172,8 +172,8 @@ func TestProtocolsAndStates(t *testing.T) {
 	} {
 		t.Run(script, func(t *testing.T) {
 			p := proctest.Start(t, script)
-			mustDo(t, Park, port(p, ""), p.PID)
-			if got := look(t, port(p, "")); len(got.Sockets) != 0 {
+			mustDo(t, Park, word(p, ""), p.PID)
+			if got := look(t, word(p, "")); len(got.Sockets) != 0 {
 				t.Errorf("still there: %+v", got.Sockets[0])
 			}
 		})
@@ -187,15 +187,15 @@ func TestProtocolsAndStates(t *testing.T) {
 func TestSealEveryHolder(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 cloexec=0; fork { serve sleep }; serve accept`)
-	mustDo(t, Seal, port(p, ""), p.PID, p.Children[0].PID)
-	for _, s := range look(t, port(p, "")).Sockets {
+	mustDo(t, Seal, word(p, ""), p.PID, p.Children[0].PID)
+	for _, s := range look(t, word(p, "")).Sockets {
 		for _, h := range s.Holders {
 			if h.CloseOnExec == nil || !*h.CloseOnExec {
 				t.Errorf("pid %d lacks FD_CLOEXEC", h.Process.PID)
 			}
 		}
 	}
-	if err := connect(t, port(p, "")); err != nil {
+	if err := connect(t, p.Socket("")); err != nil {
 		t.Errorf("the server does not serve any more: %v", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestSealEveryHolder(t *testing.T) {
 func TestSwappedDescriptorIsRefused(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=a; listen tcp4 127.0.0.1:0 name=b`)
-	snap := look(t, port(p, "a"))
+	snap := look(t, word(p, "a"))
 	plan := NewPlan(Park, snap.Sockets, in(p.PID))
 	// As if the program had put b where a was, between plan and act.
 	plan.Steps[0].Holders[0].FD = p.Descriptor("b").FD
@@ -213,7 +213,7 @@ func TestSwappedDescriptorIsRefused(t *testing.T) {
 	if results[0].Done || results[0].Err == nil || !strings.Contains(results[0].Err.Error(), "nothing was done") {
 		t.Errorf("done %v, error %v, want a refusal", results[0].Done, results[0].Err)
 	}
-	if got := holdersOf(look(t, port(p, "b"))); !slices.Equal(got, []int{p.PID}) {
+	if got := holdersOf(look(t, word(p, "b"))); !slices.Equal(got, []int{p.PID}) {
 		t.Errorf("b has holders %v", got)
 	}
 }
@@ -223,7 +223,7 @@ func TestSwappedDescriptorIsRefused(t *testing.T) {
 func TestSwapIsFoundWithTheTargetStopped(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=a; dup a name=second; listen tcp4 127.0.0.1:0 name=b`)
-	snap := look(t, port(p, "a"))
+	snap := look(t, word(p, "a"))
 	plan := NewPlan(Park, snap.Sockets, in(p.PID))
 	plan.Steps[0].Holders[1].FD = p.Descriptor("b").FD
 	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
@@ -233,7 +233,7 @@ func TestSwapIsFoundWithTheTargetStopped(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"a", "b"} {
-		if got := holdersOf(look(t, port(p, name))); !slices.Equal(got, []int{p.PID}) {
+		if got := holdersOf(look(t, word(p, name))); !slices.Equal(got, []int{p.PID}) {
 			t.Errorf("%s has holders %v", name, got)
 		}
 	}
@@ -242,7 +242,7 @@ func TestSwapIsFoundWithTheTargetStopped(t *testing.T) {
 func TestAnotherProcessWithThePIDIsRefused(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0`)
-	snap := look(t, port(p, ""))
+	snap := look(t, word(p, ""))
 	plan := NewPlan(Park, snap.Sockets, in(p.PID))
 	plan.Steps[0].Process().StartTicks++
 	r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
@@ -256,12 +256,12 @@ func TestSharedTableNeedsAllItsProcesses(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork share=1 { serve sleep }`)
 	child := p.Children[0]
-	r := do(t, Park, port(p, ""), p.PID)[0]
+	r := do(t, Park, word(p, ""), p.PID)[0]
 	var refusal *tracee.Refusal
 	if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != tracee.SharedTable || !slices.Contains(refusal.Others, child.PID) {
 		t.Fatalf("done %v, error %v, want a refusal that names pid %d", r.Done, r.Err, child.PID)
 	}
-	if results := mustDo(t, Park, port(p, ""), p.PID, child.PID); len(results) != 1 {
+	if results := mustDo(t, Park, word(p, ""), p.PID, child.PID); len(results) != 1 {
 		t.Errorf("%d descriptors, want 1: there is one table", len(results))
 	}
 }
@@ -269,11 +269,11 @@ func TestSharedTableNeedsAllItsProcesses(t *testing.T) {
 func TestThreadWithItsOwnTable(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; thread own=1 { serve sleep }; close web`)
-	results := mustDo(t, Park, port(p, "web"), p.PID)
+	results := mustDo(t, Park, word(p, "web"), p.PID)
 	if results[0].Holder.TID == 0 {
 		t.Error("the holder is not the thread")
 	}
-	if got := look(t, port(p, "web")); len(got.Sockets) != 0 {
+	if got := look(t, word(p, "web")); len(got.Sockets) != 0 {
 		t.Errorf("still there: %+v", got.Sockets[0])
 	}
 }
@@ -302,20 +302,20 @@ func TestHalfWaitsForThePeer(t *testing.T) {
 func TestDestroyAbortsForAllHolders(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork { serve sleep }; serve sleep`)
-	snap := look(t, port(p, ""))
+	snap := look(t, word(p, ""))
 	plan := NewPlan(Destroy, snap.Sockets, func(*fdscan.Socket, *fdscan.Holder) bool { return true })
 	results := plan.Do(context.Background(), &fdscan.Scanner{}, nil)
 	if len(results) != 1 {
 		t.Fatalf("%d results, want one for the socket", len(results))
 	}
-	after := look(t, port(p, ""))
+	after := look(t, word(p, ""))
 	if errors.Is(results[0].Err, unix.EOPNOTSUPP) {
 		t.Skip("this kernel lacks CONFIG_INET_DIAG_DESTROY")
 	}
 	if results[0].Err != nil || !Verified(results[0], after) {
 		t.Errorf("error %v, after %+v", results[0].Err, after.Sockets)
 	}
-	if err := connect(t, port(p, "")); !errors.Is(err, unix.ECONNREFUSED) {
+	if err := connect(t, p.Socket("")); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("connect: %v, want refused", err)
 	}
 }
