@@ -27,19 +27,6 @@ var _ = define(&specification{
 			return err
 		}
 		l := launch{environment: environment(), stdio: [3]int{0, 1, 2}}
-		switch {
-		case !r.Silent:
-			if op.Body == nil {
-				l.stdio[1] = 0 // what it says would be taken for a report
-			}
-		case !op.on("stdio"):
-			null, err := openHigh("/dev/null", unix.O_RDWR)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(null)
-			l.stdio = [3]int{null, null, null}
-		}
 		if err := l.options(op, r.table); err != nil {
 			return err
 		}
@@ -56,6 +43,17 @@ var _ = define(&specification{
 			req.Operations = []*operation{{Name: "become", Args: op.Args, Body: op.Body}}
 		} else {
 			l.environment = append(l.environment, c.environment...)
+		}
+		switch {
+		case !r.Silent && req.Operations == nil:
+			l.stdio[1] = 0 // what a program says would be taken for a report
+		case r.Silent && !op.on("stdio"):
+			null, err := openHigh("/dev/null", unix.O_RDWR)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(null)
+			l.stdio = [3]int{null, null, null}
 		}
 		if req.Operations == nil {
 			pid, err := l.program(c.path, c.argv)
