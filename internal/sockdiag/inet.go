@@ -74,17 +74,10 @@ type Inet struct {
 	CgroupID          uint64 // 0 when not reported (Linux 5.9)
 }
 
-// Inet returns the rows that r asks for. On ErrInterrupted the rows of the
-// last try come with the error.
+// Inet returns the rows that r asks for; those that came before an error come
+// with it.
 func (c *Conn) Inet(r InetRequest) ([]Inet, error) {
-	var rows []Inet
-	err := c.dump(r.encode(), func() { rows = rows[:0] }, func(payload []byte) error {
-		row, err := parseInet(payload)
-		if err == nil {
-			rows = append(rows, row)
-		}
-		return err
-	})
+	rows, err := dump(c, r.encode(), parseInet)
 	if err != nil {
 		err = fmt.Errorf("sock_diag %s: %w", r.name(), err)
 	}
@@ -162,7 +155,10 @@ func parseInet(b []byte) (Inet, error) {
 			m.CgroupID = binary.NativeEndian.Uint64(value)
 		}
 	})
-	return m, err
+	if err != nil {
+		return Inet{}, err
+	}
+	return m, nil
 }
 
 func addrPort(family uint8, b []byte, port uint16) netip.AddrPort {
