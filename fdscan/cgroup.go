@@ -3,7 +3,14 @@ package fdscan
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
+
+// lazy compiles a pattern when it is first needed: a program that asks about a
+// free port never does.
+func lazy(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // unitOf returns the innermost systemd unit that a cgroup path names, such as
 // "nginx.service"; "" for a path without one, and for user and machine slices.
@@ -25,17 +32,17 @@ func unescapeUnit(s string) string { return strings.ReplaceAll(s, `\x2d`, "-") }
 var (
 	// containerID is the name that container runtimes give to the cgroup of
 	// a container: 64 hexadecimal digits, alone or in a systemd scope.
-	containerID = regexp.MustCompile(`(?:^|/)(?:(docker|libpod|crio|cri-containerd|containerd|nerdctl)-)?([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
+	containerID = lazy(`(?:^|/)(?:(docker|libpod|crio|cri-containerd|containerd|nerdctl)-)?([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
 	// containerName is the cgroup of LXC, LXD, Incus and systemd-nspawn.
-	containerName = regexp.MustCompile(`(?:^|/)(?:lxc(?:\.payload)?[./]([^/]+)|machine-([^/]+)\.scope|systemd-nspawn@([^/]+)\.service)(?:/|$)`)
+	containerName = lazy(`(?:^|/)(?:lxc(?:\.payload)?[./]([^/]+)|machine-([^/]+)\.scope|systemd-nspawn@([^/]+)\.service)(?:/|$)`)
 )
 
-func isContainerScope(part string) bool { return containerID.MatchString(part) }
+func isContainerScope(part string) bool { return containerID().MatchString(part) }
 
 // containerOf returns the container that a cgroup path names, as
 // "docker:0123456789ab" or "lxc:name"; "" when there is none.
 func containerOf(path string) string {
-	if m := containerID.FindStringSubmatch(path); m != nil {
+	if m := containerID().FindStringSubmatch(path); m != nil {
 		runtime := m[1]
 		switch {
 		case runtime == "libpod":
@@ -50,7 +57,7 @@ func containerOf(path string) string {
 		}
 		return runtime + ":" + m[2][:12]
 	}
-	if m := containerName.FindStringSubmatch(path); m != nil {
+	if m := containerName().FindStringSubmatch(path); m != nil {
 		if m[1] != "" {
 			return "lxc:" + m[1]
 		}
