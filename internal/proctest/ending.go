@@ -2,6 +2,7 @@ package proctest
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -167,6 +168,7 @@ var _ = define(&specification{
 			if !r.Silent {
 				p.add(unix.SYS_DUP3, 0, 1)
 			}
+			p.add(unix.SYS_CLOSE_RANGE, highDescriptor, math.MaxUint32, 0)
 		}
 		ending := pausing()
 		for _, inner := range op.Body {

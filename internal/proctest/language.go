@@ -246,6 +246,8 @@ func check(ops []*operation, raw bool) error {
 			return fmt.Errorf("%s: usage: %s", op, spec.usage)
 		case op.Body != nil && !spec.block:
 			return fmt.Errorf("%s takes no block", op.Name)
+		case op.Body == nil && spec.block && spec.max == 0:
+			return fmt.Errorf("%s needs a block", op.Name)
 		case raw && spec.compile == nil && !spec.raw:
 			return fmt.Errorf("%s: a raw fork cannot do this; use exec { … }", op)
 		case spec.last && i != len(ops)-1:

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -163,11 +164,11 @@ func receive(fd int) ([]byte, int, error) {
 
 // decodeReport tells the report of a role from that of a raw child.
 func decodeReport(message []byte) (f facts, raw bool, err error) {
-	if len(message) == binary.Size(failure{}) {
+	if len(message) == int(unsafe.Sizeof(identity{}.report)) {
 		word := func(i int) uint32 { return binary.NativeEndian.Uint32(message[4*i:]) }
 		f.Process = int(word(0))
 		if errno := word(1); errno != 0 {
-			f.Error = fmt.Sprintf("system call %d of a raw child: %v", word(2), unix.Errno(errno))
+			f.Error = fmt.Sprintf("call %d of process %d, a raw child: %v", word(2), f.Process, unix.Errno(errno))
 		}
 		return f, true, nil
 	}
