@@ -264,6 +264,11 @@ func check(ops []*operation, raw bool) error {
 		if err := check(op.Body, raw || spec.raw); err != nil {
 			return err
 		}
+		for _, inner := range op.Body {
+			if spec.inline && specifications[inner.Name].last {
+				return fmt.Errorf("%s: %s goes on after its block", inner, op.Name)
+			}
+		}
 	}
 	return nil
 }

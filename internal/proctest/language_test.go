@@ -63,6 +63,7 @@ func TestParseErrors(t *testing.T) {
 		"dup name=Web":                      `dup: name="Web" does not match`,
 		"exec { serve accept; close 3 }":    "serve accept: nothing can follow it",
 		"fork times=many { }":               `fork: times="many" does not match`,
+		"netns { serve sleep }":             "serve sleep: netns goes on after its block",
 		"thread { listen unix @x }":         "listen unix @x: a raw fork cannot do this; use exec { … }",
 		"exec { thread own=yes { pause } }": `thread: own="yes" does not match`,
 	} {

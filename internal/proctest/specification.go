@@ -16,6 +16,7 @@ type specification struct {
 	block       bool // it takes a body
 	process     bool // its body or its program is another process
 	raw         bool // its body runs as system calls only
+	inline      bool // its body does not end the process
 	last        bool // nothing can follow it
 	// expand returns the operations that it is short for, as a script.
 	expand func(op *operation) string

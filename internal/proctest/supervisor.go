@@ -21,6 +21,8 @@ import (
 // to end kills all of them: that is, until wait(2) says that none is left.
 type supervisor struct {
 	script string
+	// directory is for copies of the program.
+	directory string
 	// ready is a file to write the facts to, for scripts; empty to write them
 	// to the standard output, as JSON.
 	ready string
@@ -48,15 +50,7 @@ func (s *supervisor) run() int {
 
 	told := make(chan answer, 1)
 	runtime.LockOSThread() // the parent of the role, whose end would kill it
-	directory, err := os.MkdirTemp("", "holder")
-	if err == nil {
-		defer os.RemoveAll(directory)
-		err = os.Chmod(directory, 0o755)
-	}
-	if err == nil {
-		err = s.start(directory, told)
-	}
-	if err != nil {
+	if err := s.start(told); err != nil {
 		told <- answer{Error: err.Error()}
 	}
 	defer s.killAll()
@@ -73,7 +67,7 @@ func (s *supervisor) run() int {
 }
 
 // start executes the role; what its processes report is told when all are in place.
-func (s *supervisor) start(directory string, told chan<- answer) error {
+func (s *supervisor) start(told chan<- answer) error {
 	ops, err := parse(s.script)
 	if err != nil {
 		return err
@@ -97,7 +91,7 @@ func (s *supervisor) start(directory string, told chan<- answer) error {
 	go s.reap()
 	l := launch{environment: environment(), stdio: [3]int{0, pair[1], 2}}
 	l.attributes.Pdeathsig = unix.SIGKILL
-	err = l.role(&request{Process: 1, Operations: ops, Name: roleName, Directory: directory})
+	err = l.role(&request{Process: 1, Operations: ops, Name: roleName, Directory: s.directory})
 	unix.Close(pair[1])
 	if err != nil {
 		return err
