@@ -85,7 +85,7 @@ func bindHelp(v BindVerdict, rivals []bindRival, obstacle string) string {
 		case obstacle != "":
 			return name + " may help, but " + obstacle
 		}
-		return name + " helps or not by the order of earlier binds"
+		return "whether " + name + " helps depends on the order of earlier binds"
 	}
 	return option(addr, v.ReuseAddr, addrUnread) + "; " + option(port, v.ReusePort, portUnread)
 }
