@@ -12,7 +12,7 @@ const firstPassed = 3
 var (
 	// namedInArgument finds a descriptor number in a command line: /dev/fd/3,
 	// /proc/self/fd/3, fd=3, --fd=3, fd:3, fd://3, unix-fd:3, pipe_handle=3.
-	namedInArgument = lazy(`(?i)(?:/dev/fd/|/proc/self/fd/|(?:^|[-_.,;: (])[a-z_-]*(?:fd|fds|handle|sock|socket)(?:=|:/{0,2}))(\d+(?:,\d+)*)`)
+	namedInArgument = lazy(`(?i)(?:/dev/fd/|/proc/self/fd/|(?:^|[-_.,;: (])[a-z_-]*(?:fd|fds|handle|sock|socket)(?:=|:/{0,2}))(\d+(?:[,:]\d+)*)`)
 	// optionForDescriptor is an option whose value, the next argument, is a
 	// descriptor: --fd 3, -listen-fd 3.
 	optionForDescriptor = lazy(`(?i)^-{1,2}(?:[a-z-]*-)?(?:fd|fds)$`)
@@ -72,7 +72,9 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 			}
 		}
 	}
-	if listenFDs <= 0 || listenFDs > 1<<16 {
+	// With the pid of another process, these are the variables of a parent
+	// that was activated; without any pid, they are for whoever reads them.
+	if listenFDs <= 0 || listenFDs > 1<<16 || listenPID != 0 && listenPID != pid {
 		return named, 0
 	}
 	for fd := firstPassed; fd < firstPassed+listenFDs; fd++ {
