@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,9 @@ func (l *lookup) foreign(ns namespace) (sockets []*Socket, whole bool) {
 		defer conn.Close()
 		return l.namespace(conn, ns.inode, false)
 	}
+	if gone(err) {
+		return nil, true
+	}
 	if ns.pid == 0 {
 		l.gap(Gap{Op: "setns " + ns.path, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
 		return nil, false
@@ -71,12 +75,18 @@ func (l *lookup) foreign(ns namespace) (sockets []*Socket, whole bool) {
 	return l.procNet(ns), false
 }
 
+// enter opens sock_diag in another namespace. The process that led to it may
+// have ended, or moved, meanwhile: that is ESRCH.
 func (l *lookup) enter(ns namespace) (*sockdiag.Conn, error) {
 	fd, err := unix.Open(ns.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != ns.inode {
+		return nil, unix.ESRCH
+	}
 	return l.dialIn(fd)
 }
 
@@ -104,11 +114,19 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 			continue
 		}
 		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: l.states()}
+		if t.protocol == TCP {
+			// One walk over the largest of the tables brings both families.
+			if t.family == unix.AF_INET6 {
+				continue
+			}
+			request.Family = unix.AF_UNSPEC
+		}
 		if !all {
 			request.PortLow, request.PortHigh = low, high
 		}
 		rows, err := conn.Inet(request)
-		if err != nil && !errors.Is(err, sockdiag.ErrUnsupported) {
+		// A kernel without UDP-Lite or MPTCP has no such sockets.
+		if err != nil && (t.protocol == TCP || !errors.Is(err, sockdiag.ErrUnsupported)) {
 			missing(t.name(), err)
 		}
 		for i := range rows {
@@ -265,13 +283,22 @@ func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
 	return l.unixFiles[id]
 }
 
+// add makes a socket part of the answer. A dump may show one twice, when its
+// table changes meanwhile.
 func (l *lookup) add(s *Socket) {
-	l.snap.Sockets = append(l.snap.Sockets, s)
-	if s.Inode != 0 {
-		if l.sockets == nil {
-			l.sockets = map[uint64]*Socket{}
+	if s.Inode == 0 {
+		if s.Cookie != 0 && slices.ContainsFunc(l.snap.Sockets, func(o *Socket) bool { return o.Cookie == s.Cookie && o.NetNS == s.NetNS }) {
+			return
 		}
+		l.snap.Sockets = append(l.snap.Sockets, s)
+		return
+	}
+	if l.sockets == nil {
+		l.sockets = map[uint64]*Socket{}
+	}
+	if l.sockets[s.Inode] == nil {
 		l.sockets[s.Inode] = s
+		l.snap.Sockets = append(l.snap.Sockets, s)
 	}
 }
 
@@ -309,7 +336,8 @@ func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
 		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
 	}
 	if kind := timers[row.Timer]; kind != "" {
-		s.Timer = &Timer{Kind: kind, Expires: time.Duration(row.Expires) * time.Millisecond}
+		// Some kernels let the time of an overdue timer wrap around.
+		s.Timer = &Timer{Kind: kind, Expires: time.Duration(max(0, int32(row.Expires))) * time.Millisecond}
 	}
 	return s
 }

@@ -15,6 +15,10 @@ import (
 // sockDiagByFamily is SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
 const sockDiagByFamily = 20
 
+// tcpDiagGetSock is TCPDIAG_GETSOCK of linux/inet_diag.h, the older request. It
+// knows TCP only, and is the one that walks the table once for both families.
+const tcpDiagGetSock = 18
+
 // receiveBuffer is what the kernel fills at most in one go: netlink_dump
 // never makes a datagram larger than 32 KiB unless asked to.
 const receiveBuffer = 128 << 10
@@ -102,11 +106,11 @@ func (c *Conn) Close() error { return c.transport.Close() }
 // meanwhile, the dump is repeated. A row that cannot be parsed is an error, but
 // the reply is read to its end all the same: before that the kernel takes no
 // other request (EBUSY).
-func dump[T any](c *Conn, body []byte, parse func(payload []byte) (T, error)) (rows []T, err error) {
+func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error)) (rows []T, err error) {
 	for range maxTries {
 		rows = rows[:0]
 		var broken error
-		err = c.dumpOnce(body, func(payload []byte) {
+		err = c.dumpOnce(kind, body, func(payload []byte) {
 			row, err := parse(payload)
 			switch {
 			case err == nil:
@@ -125,11 +129,11 @@ func dump[T any](c *Conn, body []byte, parse func(payload []byte) (T, error)) (r
 	return rows, err
 }
 
-func (c *Conn) dumpOnce(body []byte, row func(payload []byte)) error {
+func (c *Conn) dumpOnce(kind uint16, body []byte, row func(payload []byte)) error {
 	c.seq++
 	request := make([]byte, 0, unix.NLMSG_HDRLEN+len(body))
 	request = binary.NativeEndian.AppendUint32(request, uint32(unix.NLMSG_HDRLEN+len(body)))
-	request = binary.NativeEndian.AppendUint16(request, sockDiagByFamily)
+	request = binary.NativeEndian.AppendUint16(request, kind)
 	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	request = binary.NativeEndian.AppendUint32(request, c.seq)
 	request = binary.NativeEndian.AppendUint32(request, 0)
@@ -187,7 +191,7 @@ func (c *Conn) datagram(b []byte, row func(payload []byte)) (done, interrupted b
 				return false, interrupted, errors.New("parse reply: short error message")
 			}
 			return true, interrupted, kernelError(int32(binary.NativeEndian.Uint32(payload)))
-		case sockDiagByFamily:
+		case sockDiagByFamily, tcpDiagGetSock:
 			row(payload)
 		}
 	}

@@ -444,3 +444,59 @@ func threadsOutside(t *testing.T, home string) (tids []string) {
 	}
 	return tids
 }
+
+// The one walk for both families brings what the two walks do, bound-only
+// sockets included, and keeps to the range of ports.
+func TestBothFamiliesInOneWalk(t *testing.T) {
+	c := kernel(t)
+	var inodes []uint32
+	port := 0
+	for _, domain := range []int{unix.AF_INET6, unix.AF_INET} {
+		for _, listen := range []bool{false, true} {
+			fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Close(fd) })
+			var address unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+			if domain == unix.AF_INET6 {
+				address = &unix.SockaddrInet6{Addr: [16]byte{15: 1}}
+			}
+			if err := unix.Bind(fd, address); err != nil {
+				t.Fatal(err)
+			}
+			if listen {
+				if err := unix.Listen(fd, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				t.Fatal(err)
+			}
+			inodes = append(inodes, uint32(st.Ino))
+			name, err := unix.Getsockname(fd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if four, ok := name.(*unix.SockaddrInet4); ok {
+				port = four.Port
+			}
+		}
+	}
+	both := InetRequest{Family: unix.AF_UNSPEC, Protocol: unix.IPPROTO_TCP, States: AllStates}
+	for _, inode := range inodes {
+		row(t, c, both, inode)
+	}
+	both.PortLow, both.PortHigh = uint16(port), uint16(port)
+	rows, err := c.Inet(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.Local.Port() != uint16(port) {
+			t.Errorf("row %+v, want port %d only", r, port)
+		}
+	}
+	row(t, c, both, inodes[3])
+}

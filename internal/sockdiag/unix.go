@@ -56,7 +56,7 @@ func (c *Conn) Unix() ([]Unix, error) {
 	b[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(b[4:], ^uint32(0))
 	binary.NativeEndian.PutUint32(b[12:], unixShowName|unixShowVFS|unixShowPeer|unixShowQueue|unixShowUID)
-	rows, err := dump(c, b, parseUnix)
+	rows, err := dump(c, sockDiagByFamily, b, parseUnix)
 	if err != nil {
 		err = fmt.Errorf("sock_diag unix: %w", err)
 	}
