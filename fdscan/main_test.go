@@ -15,6 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	proctest.Main()
+	askedElsewhere()
 	testenv.Main(m)
 }
 

@@ -104,6 +104,7 @@ type lookup struct {
 	files    map[FileID]*Object
 	// sockets are those of the answer, by inode; never those with inode 0.
 	sockets map[uint64]*Socket
+	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
 	users     map[uint32]string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -283,23 +282,25 @@ func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
 	return l.unixFiles[id]
 }
 
+// socketID tells sockets apart: by cookie, or by inode where none is reported.
+type socketID struct{ netns, cookie, inode uint64 }
+
+func (s *Socket) id() socketID { return socketID{s.NetNS, s.Cookie, s.Inode} }
+
 // add makes a socket part of the answer. A dump may show one twice, when its
 // table changes meanwhile.
 func (l *lookup) add(s *Socket) {
-	if s.Inode == 0 {
-		if s.Cookie != 0 && slices.ContainsFunc(l.snap.Sockets, func(o *Socket) bool { return o.Cookie == s.Cookie && o.NetNS == s.NetNS }) {
-			return
-		}
-		l.snap.Sockets = append(l.snap.Sockets, s)
+	switch {
+	case s.Inode != 0 && l.sockets[s.Inode] != nil, s.Cookie != 0 && l.known[s.id()]:
 		return
+	case l.sockets == nil:
+		l.sockets, l.known = map[uint64]*Socket{}, map[socketID]bool{}
 	}
-	if l.sockets == nil {
-		l.sockets = map[uint64]*Socket{}
-	}
-	if l.sockets[s.Inode] == nil {
+	l.known[s.id()] = true
+	if s.Inode != 0 {
 		l.sockets[s.Inode] = s
-		l.snap.Sockets = append(l.snap.Sockets, s)
 	}
+	l.snap.Sockets = append(l.snap.Sockets, s)
 }
 
 var inetStates = map[uint8]State{

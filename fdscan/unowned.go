@@ -39,7 +39,7 @@ func (l *lookup) unowned(ctx context.Context, sees bool) error {
 			return err
 		}
 	}
-	if !sees || len(l.question.PIDs) > 0 || !l.hasUnowned() || l.keptUnseen() {
+	if !sees || !l.snap.HoldersComplete || len(l.question.PIDs) > 0 || !l.hasUnowned() || l.keptUnseen() {
 		return nil
 	}
 	for _, s := range l.snap.Sockets {
@@ -64,17 +64,16 @@ func (l *lookup) hasUnowned() bool { return slices.ContainsFunc(l.snap.Sockets, 
 // dropClosed dumps the tables again, and drops the sockets without holders that
 // are in them no more. Nothing is dropped when they could not be read whole.
 func (l *lookup) dropClosed(ctx context.Context) {
-	type identity struct{ netns, cookie, inode uint64 }
 	found, whole := l.tables(ctx)
 	if !whole {
 		return
 	}
-	open := map[identity]bool{}
+	open := map[socketID]bool{}
 	for _, s := range found {
-		open[identity{s.NetNS, s.Cookie, s.Inode}] = true
+		open[s.id()] = true
 	}
 	l.snap.Sockets = slices.DeleteFunc(l.snap.Sockets, func(s *Socket) bool {
-		closed := s.isUnowned() && !open[identity{s.NetNS, s.Cookie, s.Inode}]
+		closed := s.isUnowned() && !open[s.id()]
 		if closed {
 			delete(l.sockets, s.Inode)
 		}
