@@ -55,6 +55,7 @@ func TestLeaderExit(t *testing.T) {
 	p := Start(t, `
 		listen tcp4 127.0.0.1:0 name=web
 		fork { }
+		thread own=1 { close web } # not the one to look at
 		thread { serve accept web }
 		leader-exit`)
 	if state := status(t, p.PID, "State"); state != "Z (zombie)" {

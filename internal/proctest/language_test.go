@@ -24,8 +24,9 @@ func outline(ops []*operation) string {
 
 func TestParse(t *testing.T) {
 	for script, want := range map[string]string{
-		"":     "",
-		" ;\n": "",
+		"# serve\nexit 1 # ; }": `exit["1"]map[]`,
+		"":                      "",
+		" ;\n":                  "",
 		"listen tcp4 127.0.0.1:0 name=web fd=7;close": `listen["tcp4" "127.0.0.1:0"]map[fd:7 name:web] close[]map[]`,
 		"fork{}\nexec sleep 60":                       `fork[]map[]#2{} exec["sleep" "60"]map[]#3`,
 		"fork times=2 { fork { }; serve sleep }": `fork[]map[times:2]#2{fork[]map[]#3{} serve["sleep"]map[]} ` +
@@ -54,8 +55,8 @@ func TestParseErrors(t *testing.T) {
 		"listen tcp4":                       "listen tcp4: usage: listen NETWORK ADDRESS",
 		"close x { }":                       "close takes no block",
 		"fork":                              "fork needs a block",
-		"fork { listen tcp4 127.0.0.1:0 }":  "listen tcp4 127.0.0.1:0: a raw fork cannot do this; use exec { … }",
-		"fork { fork { exec sleep 1 } }":    "exec sleep 1: a raw fork cannot do this; use exec { … }",
+		"fork { listen tcp4 127.0.0.1:0 }":  "listen tcp4 127.0.0.1:0: not inside of fork { … }",
+		"fork { fork { exec sleep 1 } }":    "exec sleep 1: not inside of fork { … }",
 		"exit; exit":                        "exit: nothing can follow it",
 		"close nosuch=1":                    "close: unknown option nosuch=; usage: close [FD…]",
 		"dup fd=x":                          `dup: fd="x" does not match`,
@@ -63,8 +64,10 @@ func TestParseErrors(t *testing.T) {
 		"dup name=Web":                      `dup: name="Web" does not match`,
 		"exec { serve accept; close 3 }":    "serve accept: nothing can follow it",
 		"fork times=many { }":               `fork: times="many" does not match`,
-		"netns { serve sleep }":             "serve sleep: netns goes on after its block",
-		"thread { listen unix @x }":         "listen unix @x: a raw fork cannot do this; use exec { … }",
+		"netns { serve sleep }":             "serve sleep: not inside of netns { … }",
+		"thread { listen unix @x }":         "listen unix @x: not inside of thread { … }",
+		"thread { fork { } }":               "fork: not inside of thread { … }",
+		"fork { thread { } }":               "thread: not inside of fork { … }",
 		"exec { thread own=yes { pause } }": `thread: own="yes" does not match`,
 	} {
 		_, err := parse(script)

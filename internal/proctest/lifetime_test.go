@@ -107,7 +107,7 @@ func TestStartReportsWhatFails(t *testing.T) {
 		"listen tcp4 127.0.0.1:0 name=a; bind udp4 [::]:0":       "is not of network udp4",
 		"make eventfd name=a; make eventfd name=a":               `a descriptor named "a" already`,
 		"listen tcp4 127.0.0.1:0; exec pass=nosuch { }":          `there is no descriptor "nosuch"`,
-		"listen tcp4 127.0.0.1:0; thread { exec { } }":           "use exec",
+		"listen tcp4 127.0.0.1:0; thread { exec { } }":           "exec: not inside of thread",
 		"open /no/such/file":                                     "no such file or directory",
 		"exec LISTEN_FDS=1":                                      "needs either a program or a block",
 		"await nosuch TIME_WAIT":                                 "no such state or socket",

@@ -19,7 +19,7 @@ var _ = define(&specification{
 		"descriptors at 3 and up, as service managers do, and the value self stands for the pid: " +
 		"exec LISTEN_FDS=1 LISTEN_PID=self pass=web { … }. as runs the role from a copy of this program with that name. " +
 		"newnet, newpid and newuser give it namespaces of its own, with loopback up; uid is its user and group. " +
-		"stdio, of a bare role, leaves it the standard descriptors.",
+		"stdio, of a bare role, leaves it the standard descriptors. A program is in place when it sleeps.",
 	max: -1, options: []string{"times", "as", "newnet", "newpid", "newuser", "stdio", "uid", "pass"}, block: true, process: true,
 	run: func(r *role, op *operation) error {
 		c, err := parseCommand(op)

@@ -14,7 +14,8 @@ var _ = define(&specification{
 		"that no exec block needs: close, cloexec, fork, serve, exit and others. With share, it has no copy of the " +
 		"descriptor table, but the same one (CLONE_FILES). " +
 		"stdio, of a bare role, leaves it the standard descriptors.",
-	options: []string{"times", "share", "stdio"}, block: true, process: true, raw: true,
+	options: []string{"times", "share", "stdio"}, block: true, process: true,
+	admits: func(inner *specification) bool { return inner.compile != nil || inner.name == "fork" },
 	run: func(r *role, op *operation) error {
 		c := rawChild{op: op, identity: &identity{}, orphan: leaves(r.Operations)}
 		if op.on("share") && !r.Silent {

@@ -11,7 +11,7 @@ var _ = define(&specification{
 	usage: "netns { … }",
 	text: "carries out operations in a new network namespace, loopback up, and goes back. What sockets are made in it " +
 		"belong to it, although no process does.",
-	block: true, inline: true,
+	block: true, admits: func(inner *specification) bool { return !inner.last },
 	run: func(r *role, op *operation) error {
 		return inNewNet(func() error {
 			for _, inner := range op.Body {

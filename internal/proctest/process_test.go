@@ -247,11 +247,16 @@ func TestExitLeavesChildren(t *testing.T) {
 	}
 }
 
+// A child stays a zombie when its parent does not wait for it, as raw children
+// do not.
 func TestZombie(t *testing.T) {
 	p := Start(t, "fork { fork { exit 3 } }")
-	zombie := p.Children[0].Children[0]
-	if state := status(t, zombie.PID, "State"); state != "Z (zombie)" {
+	parent, zombie := p.Children[0], p.Children[0].Children[0]
+	if state := status(t, zombie.PID, "State"); state != "Z (zombie)" || !zombie.Exited {
 		t.Errorf("state %s", state)
+	}
+	if status(t, zombie.PID, "PPid") != strconv.Itoa(parent.PID) {
+		t.Errorf("zombie %d has another parent than %d", zombie.PID, parent.PID)
 	}
 }
 

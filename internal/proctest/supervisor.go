@@ -184,14 +184,11 @@ func (s *supervisor) awaitEnd(over chan<- struct{}) {
 			return
 		}
 		pidfd, err := unix.PidfdOpen(unix.Getppid(), 0)
-		for err == nil {
+		if err != nil {
+			return
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-			if err == nil {
-				return
-			}
-			if err == unix.EINTR {
-				err = nil
-			}
 		}
 	}()
 	select {
