@@ -103,3 +103,13 @@ func TestLanguageIsComplete(t *testing.T) {
 		}
 	}
 }
+
+// The text of fork names what a raw child can do.
+func TestForkNamesItsOperations(t *testing.T) {
+	text := specifications["fork"].text
+	for name, spec := range specifications {
+		if specifications["fork"].admits(spec) && !strings.Contains(text, name) {
+			t.Errorf("fork does not say that its child can %s", name)
+		}
+	}
+}

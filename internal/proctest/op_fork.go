@@ -10,8 +10,8 @@ import (
 
 var _ = define(&specification{
 	usage: "fork [times=N share=0|1 stdio=0|1] { … }",
-	text: "forks without exec: the child runs only system calls, and has every descriptor. Its operations are those " +
-		"that no exec block needs: close, cloexec, fork, serve, exit and others. With share, it has no copy of the " +
+	text: "forks without exec: the child makes only system calls, and has every descriptor. It can close, cloexec, fork, lock, " +
+		"map, seccomp, send, session, shutdown, undumpable, and end with serve, exit or stop. With share, it has no copy of the " +
 		"descriptor table, but the same one (CLONE_FILES). " +
 		"stdio, of a bare role, leaves it the standard descriptors.",
 	options: []string{"times", "share", "stdio"}, block: true, process: true,
