@@ -49,14 +49,23 @@ func copySocket(r Ref, inode uint64) (int, error) {
 	return fd, nil
 }
 
-// reuse reads SO_REUSEADDR and SO_REUSEPORT of the socket behind r.
-func reuse(r Ref, inode uint64) (addr, port *bool, err error) {
-	fd, err := copySocket(r, inode)
+// askOptions asks s, through its descriptor r, for the options that bind(2)
+// depends on; and whether it is an MPTCP socket that is bound and nothing else,
+// which only shows as the TCP socket beneath.
+func (s *Socket) askOptions(r Ref) error {
+	fd, err := copySocket(r, s.Inode)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer unix.Close(fd)
-	return boolOption(fd, unix.SO_REUSEADDR), boolOption(fd, unix.SO_REUSEPORT), nil
+	s.ReuseAddr, s.ReusePort = boolOption(fd, unix.SO_REUSEADDR), boolOption(fd, unix.SO_REUSEPORT)
+	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && protocol == unix.IPPROTO_MPTCP {
+		s.Protocol = MPTCP
+		if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil {
+			s.Cookie = cookie
+		}
+	}
+	return nil
 }
 
 func boolOption(fd, option int) *bool {
@@ -78,6 +87,10 @@ func identify(r Ref) (*Socket, *openNamespace, error) {
 	}
 	defer unix.Close(fd)
 	s := &Socket{Inode: r.Inode, State: Close}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil {
+		s.UID = &st.Uid
+	}
 	domain, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	protocol, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	switch domain {
@@ -111,7 +124,12 @@ func identify(r Ref) (*Socket, *openNamespace, error) {
 	listening, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	switch {
 	case listening != 0:
-		s.State, s.Backlog = Listen, &Backlog{}
+		s.State = Listen
+		// Of a listener, tcpi_unacked is the length of the accept queue and
+		// tcpi_sacked its limit.
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			s.Backlog = &Backlog{Queued: info.Unacked, Limit: info.Sacked}
+		}
 	case s.Remote.Port != 0 || s.Remote.Path != "":
 		s.State = Established
 	case s.Local.Port != 0 || s.Local.Path != "":
@@ -155,67 +173,24 @@ func namespaceOf(fd int) *openNamespace {
 }
 
 // unidentified describes a socket that a walk found by its inode and that no
-// table shows; nil when it cannot be asked.
+// table shows; what cannot be asked of it stays empty.
 func (l *lookup) unidentified(r Ref) *Socket {
+	s := &Socket{Inode: r.Inode, State: Close}
 	if l.Detached {
-		return nil
+		return s
 	}
-	s, ns, err := identify(r)
+	found, ns, err := identify(r)
 	if err != nil {
-		if !gone(err) {
-			g := detailGap("pidfd_getfd", r.PID, err)
-			g.FD = r.FD
-			l.gap(g)
-		}
-		s = nil
+		l.unidentifiedGap(r, err)
 	}
-	if s == nil {
-		s = &Socket{Inode: r.Inode, State: Close}
+	if found != nil {
+		s = found
 	}
 	if ns != nil {
 		s.NetNS, s.NetNSMine = ns.inode, ns.inode == l.snap.Host.NetNS
 		unix.Close(ns.fd)
 	}
 	return s
-}
-
-// peekFiles returns the inodes of the sockets in the first message with files
-// that the unix socket r has queued; other files count as 0. MSG_PEEK leaves
-// the queue as it was and hands out copies, which are closed at once.
-func peekFiles(r Ref) ([]uint64, error) {
-	const most = 253 // SCM_MAX_FD
-	fd, err := copySocket(r, r.Inode)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	control := make([]byte, unix.CmsgSpace(most*4)+1024)
-	buf := make([]byte, 1)
-	_, n, _, _, err := unix.Recvmsg(fd, buf, control, unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("recvmsg MSG_PEEK: %w", err)
-	}
-	messages, err := unix.ParseSocketControlMessage(control[:n])
-	if err != nil {
-		return nil, err
-	}
-	var inodes []uint64
-	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue // credentials and the like
-		}
-		for _, f := range fds {
-			var st unix.Stat_t
-			inode := uint64(0)
-			if unix.Fstat(f, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-				inode = st.Ino
-			}
-			inodes = append(inodes, inode)
-			unix.Close(f)
-		}
-	}
-	return inodes, nil
 }
 
 // fileID returns the identity and the kind of a file.

@@ -13,18 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// evidence reads what tells how the holders came by what they hold, and drops
-// those that have let go of it since they were found.
-func (l *lookup) evidence(ctx context.Context) {
-	l.recheck()
+// evidence reads what tells how the holders came by what they hold.
+func (l *lookup) evidence(ctx context.Context) error {
 	l.tablesShared()
 	holders := l.eachHolder
 	for h := range holders {
 		l.closeOnExec(h)
 	}
 	for h := range holders {
-		if ctx.Err() != nil {
-			return
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if h.Process.Evidence == nil {
 			h.Process.Evidence = l.readEvidence(h.Process)
@@ -33,6 +31,7 @@ func (l *lookup) evidence(ctx context.Context) {
 	l.relatives()
 	l.options()
 	l.creators()
+	return nil
 }
 
 // eachHolder yields every holder of the answer.
@@ -70,7 +69,7 @@ func (l *lookup) recheck() {
 		if !same || link == "" || h.Via != ViaTable && h.Via != ViaThread {
 			return same
 		}
-		text, err := os.Readlink(l.fdlink(h))
+		text, err := os.Readlink(l.descriptorPath("fd", p.PID, h.TID, h.FD))
 		return err == nil && text == link
 	}
 	for _, s := range l.snap.Sockets {
@@ -82,11 +81,13 @@ func (l *lookup) recheck() {
 	}
 }
 
-func (l *lookup) fdlink(h *Holder) string {
-	if h.TID != 0 {
-		return l.path(strconv.Itoa(h.Process.PID), "task", strconv.Itoa(h.TID), "fd", strconv.Itoa(h.FD))
+// descriptorPath is the path of a descriptor in the directory "fd" or "fdinfo"
+// of a process, or of the thread that has a table of its own.
+func (l *lookup) descriptorPath(directory string, pid, tid, fd int) string {
+	if tid != 0 {
+		return l.path(strconv.Itoa(pid), "task", strconv.Itoa(tid), directory, strconv.Itoa(fd))
 	}
-	return l.path(strconv.Itoa(h.Process.PID), "fd", strconv.Itoa(h.FD))
+	return l.path(strconv.Itoa(pid), directory, strconv.Itoa(fd))
 }
 
 // tablesShared finds processes that use one and the same descriptor table.
@@ -120,7 +121,7 @@ func (l *lookup) closeOnExec(h *Holder) {
 	if h.Via != ViaTable && h.Via != ViaThread {
 		return
 	}
-	text, err := os.ReadFile(l.fdinfo(h.Process.PID, h.TID, h.FD))
+	text, err := os.ReadFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", h.Process.PID, err)
@@ -169,9 +170,8 @@ func (l *lookup) relatives() {
 	}
 }
 
-// options reads SO_REUSEADDR and SO_REUSEPORT of every socket with a holder
-// that may be asked. Those of connections matter only where no listener says
-// no already.
+// options asks every socket with a holder that may be asked for its options.
+// Those of connections matter only where no listener says no already.
 func (l *lookup) options() {
 	if l.Detached {
 		return
@@ -184,19 +184,23 @@ func (l *lookup) options() {
 		if s.ReuseAddr != nil || s.Protocol == Unix || s.State != Listen && s.State != Bound && listening[s.Local.Port] {
 			continue
 		}
-		var err error
+		var g *Gap
 		for _, h := range s.Holders {
 			if h.Via != ViaTable && h.Via != ViaThread {
 				continue
 			}
-			if s.ReuseAddr, s.ReusePort, err = reuse(Ref{PID: h.Process.PID, TID: h.TID, FD: h.FD}, s.Inode); err == nil {
+			err := s.askOptions(Ref{PID: h.Process.PID, TID: h.TID, FD: h.FD})
+			if err == nil {
+				g = nil
 				break
 			}
+			if g == nil && !gone(err) {
+				g = new(detailGap("pidfd_getfd", h.Process.PID, err))
+				g.TID, g.FD = h.TID, h.FD
+			}
 		}
-		if err != nil && !gone(err) {
-			g := detailGap("pidfd_getfd", s.Holders[0].Process.PID, err)
-			g.FD = s.Holders[0].FD
-			l.gap(g)
+		if g != nil {
+			l.gap(*g)
 		}
 	}
 }

@@ -71,30 +71,9 @@ func parseWatch(s string) (w Watch) {
 	return w
 }
 
-// parseUserFiles reads the files registered with an io_uring instance: the
-// "    0: socket:[41877]" lines that follow "UserFiles:\t1" in its fdinfo.
-func parseUserFiles(text []byte) map[int]string {
-	files := map[int]string{}
-	inside := false
-	for line := range bytes.Lines(text) {
-		key, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok {
-			continue
-		}
-		slot, err := strconv.Atoi(string(bytes.TrimSpace(key)))
-		switch {
-		case err != nil:
-			inside = string(key) == "UserFiles"
-		case inside:
-			files[slot] = string(bytes.TrimSpace(value))
-		}
-	}
-	return files
-}
-
-// socketInode reads the link text "socket:[41877]".
-func socketInode(link string) (inode uint64, ok bool) {
-	rest, ok := strings.CutPrefix(link, "socket:[")
+// linkInode reads the number in a link text such as "socket:[41877]".
+func linkInode(link, prefix string) (inode uint64, ok bool) {
+	rest, ok := strings.CutPrefix(link, prefix)
 	if !ok || !strings.HasSuffix(rest, "]") {
 		return 0, false
 	}

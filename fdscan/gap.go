@@ -9,7 +9,7 @@ import (
 // processGap is a process whose descriptors could not be listed.
 func processGap(op string, pid int, err error) Gap {
 	g := Gap{Op: op, PID: pid, FD: -1, Err: reason(err), Scope: ScopeHolders}
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+	if (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) && !HasCapability(unix.CAP_SYS_PTRACE) {
 		g.Needs = "CAP_SYS_PTRACE"
 	}
 	return g

@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -13,18 +12,18 @@ const firstPassed = 3
 var (
 	// namedInArgument finds a descriptor number in a command line: /dev/fd/3,
 	// /proc/self/fd/3, fd=3, --fd=3, fd:3, fd://3, unix-fd:3, pipe_handle=3.
-	namedInArgument = regexp.MustCompile(`(?i)(?:/dev/fd/|/proc/self/fd/|(?:^|[-_.,;: (])[a-z_-]*(?:fd|fds|handle|sock|socket)(?:=|:/{0,2}))(\d+(?:,\d+)*)`)
+	namedInArgument = lazy(`(?i)(?:/dev/fd/|/proc/self/fd/|(?:^|[-_.,;: (])[a-z_-]*(?:fd|fds|handle|sock|socket)(?:=|:/{0,2}))(\d+(?:[,:]\d+)*)`)
 	// optionForDescriptor is an option whose value, the next argument, is a
 	// descriptor: --fd 3, -listen-fd 3.
-	optionForDescriptor = regexp.MustCompile(`(?i)^-{1,2}(?:[a-z-]*-)?(?:fd|fds)$`)
+	optionForDescriptor = lazy(`(?i)^-{1,2}(?:[a-z-]*-)?(?:fd|fds)$`)
 	// variableForDescriptor is an environment variable that carries numbers
 	// of descriptors: NODE_CHANNEL_FD, GUNICORN_FD, EINHORN_FD_0, and NGINX
 	// (which an nginx that replaces itself sets to "6;7;").
-	variableForDescriptor = regexp.MustCompile(`(?:^|_)FDS?(?:_\d+)?$|^NGINX$|_SOCKETS?$`)
+	variableForDescriptor = lazy(`(?:^|_)FDS?(?:_\d+)?$|^NGINX$|_SOCKETS?$`)
 	// jobserver is how make(1) passes its pipe: --jobserver-auth=3,4.
-	jobserver = regexp.MustCompile(`--jobserver-(?:auth|fds)=(\d+),(\d+)`)
-	numbers   = regexp.MustCompile(`\d+`)
-	isNumbers = regexp.MustCompile(`^\d+(?:[,;:]\d+)*[,;:]?$`)
+	jobserver = lazy(`--jobserver-(?:auth|fds)=(\d+),(\d+)`)
+	numbers   = lazy(`\d+`)
+	isNumbers = lazy(`^\d+(?:[,;:]\d+)*[,;:]?$`)
 )
 
 // handOvers returns the descriptors that the arguments or the environment of a
@@ -42,12 +41,12 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 		if i == 0 {
 			continue
 		}
-		for _, m := range namedInArgument.FindAllStringSubmatch(arg, -1) {
-			for _, n := range numbers.FindAllString(m[1], -1) {
+		for _, m := range namedInArgument().FindAllStringSubmatch(arg, -1) {
+			for _, n := range numbers().FindAllString(m[1], -1) {
 				name(n, "argument "+arg)
 			}
 		}
-		if i+1 < len(cmdline) && optionForDescriptor.MatchString(arg) {
+		if i+1 < len(cmdline) && optionForDescriptor().MatchString(arg) {
 			name(cmdline[i+1], "argument "+arg+" "+cmdline[i+1])
 		}
 	}
@@ -63,17 +62,19 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 		case key == "LISTEN_PID":
 			listenPID, _ = strconv.Atoi(value)
 		case key == "MAKEFLAGS":
-			for _, m := range jobserver.FindAllStringSubmatch(value, -1) {
+			for _, m := range jobserver().FindAllStringSubmatch(value, -1) {
 				name(m[1], "environment "+m[0])
 				name(m[2], "environment "+m[0])
 			}
-		case variableForDescriptor.MatchString(key) && isNumbers.MatchString(value):
-			for _, n := range numbers.FindAllString(value, -1) {
+		case variableForDescriptor().MatchString(key) && isNumbers().MatchString(value):
+			for _, n := range numbers().FindAllString(value, -1) {
 				name(n, "environment "+key+"="+value)
 			}
 		}
 	}
-	if listenFDs <= 0 || listenFDs > 1<<16 {
+	// With the pid of another process, these are the variables of a parent
+	// that was activated; without any pid, they are for whoever reads them.
+	if listenFDs <= 0 || listenFDs > 1<<16 || listenPID != 0 && listenPID != pid {
 		return named, 0
 	}
 	for fd := firstPassed; fd < firstPassed+listenFDs; fd++ {

@@ -3,17 +3,37 @@ package fdscan
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // holders finds who holds the sockets and files of the answer.
 func (l *lookup) holders(ctx context.Context) error {
-	want := Want{Sockets: map[uint64]bool{}, Pipes: map[uint64]bool{}, Rings: true, PIDs: l.question.PIDs}
+	// Before Linux 6.8 no table shows a socket that is bound and nothing
+	// else, and one in a namespace without a process is in no table that can
+	// be reached: then every socket that is in no table is looked at.
+	unlisted := l.hasPorts() && !l.Detached && (l.question.Deep || !l.listsBound())
+	want := l.want()
+	if want.empty() && !unlisted {
+		return nil
+	}
+	want.AllSockets = unlisted
+	sees, err := l.find(ctx, want)
+	if err != nil {
+		return err
+	}
+	return l.unowned(ctx, sees)
+}
+
+// want is what the answer needs to find the holders of.
+func (l *lookup) want() Want {
+	want := Want{Sockets: map[uint64]bool{}, Pipes: map[uint64]bool{}, Files: map[FileID]bool{}, Rings: true, PIDs: l.question.PIDs}
 	for inode := range l.sockets {
 		want.Sockets[inode] = true
 	}
-	if len(l.files) > 0 {
-		want.Files = map[FileID]bool{}
-		for id := range l.files {
+	for id, o := range l.files {
+		// Of a unix socket's file the socket is asked for, which no
+		// descriptor of the file leads to.
+		if o.Kind != "socket" {
 			want.Files[id] = true
 		}
 	}
@@ -22,18 +42,17 @@ func (l *lookup) holders(ctx context.Context) error {
 			want.Sockets[t.Inode], want.Pipes[t.Inode] = true, true
 		}
 	}
-	ports := l.hasPorts()
-	// Before Linux 6.8 no table shows a socket that is bound and nothing
-	// else, and one in a namespace without a process is in no table that can
-	// be reached: then every socket that is in no table is looked at.
-	unlisted := ports && !l.Detached && (l.question.Deep || !l.listsBound())
-	if len(want.Sockets)+len(want.Files) == 0 && !unlisted {
-		return nil
-	}
-	want.AllSockets = unlisted
+	return want
+}
+
+func (w Want) empty() bool { return len(w.Sockets)+len(w.Files)+len(w.Pipes) == 0 && !w.AllSockets }
+
+// find walks over all processes and adds the holders of what is wanted. sees is
+// false when something could not be looked into, where they may be too.
+func (l *lookup) find(ctx context.Context, want Want) (sees bool, err error) {
 	var rings, strangers []Ref
-	sees := true
-	err := l.walker().Walk(ctx, want, func(r Ref) {
+	sees = true
+	err = l.walker().Walk(ctx, want, func(r Ref) {
 		switch {
 		case r.Kind == RefRing:
 			rings = append(rings, r)
@@ -47,24 +66,21 @@ func (l *lookup) holders(ctx context.Context) error {
 		l.gap(g)
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, r := range rings {
-		l.ring(r)
-	}
-	if unlisted {
+	if want.AllSockets {
+		if !sees && !l.listsBound() {
+			// The table of those that could not be read is missing too.
+			l.gap(Gap{Op: "look for sockets that are bound only", FD: -1, Err: "a process that could not be read may hold one", Needs: "Linux 6.8", Scope: ScopeTables})
+		}
 		l.unlisted(ctx, strangers)
 	}
+	sees = l.rings(rings, want) && sees
 	if l.question.Deep || l.hasUnowned() {
-		l.messages(ctx)
+		sees = l.messages(ctx) && sees
 	}
-	// Only a complete view can tell that nobody holds what has an inode.
-	if sees && len(l.question.PIDs) == 0 {
-		for _, s := range l.snap.Sockets {
-			s.KernelOwned = s.NetNSMine && s.Inode != 0 && len(s.Holders) == 0 && s.State != TimeWait
-		}
-	}
-	return nil
+	l.recheck()
+	return sees, nil
 }
 
 func (l *lookup) hasPorts() bool {
@@ -72,48 +88,71 @@ func (l *lookup) hasPorts() bool {
 	return high != 0
 }
 
-// hasUnowned reports a socket that has an inode and no holder yet.
-func (l *lookup) hasUnowned() bool {
-	for _, s := range l.sockets {
-		if len(s.Holders) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // hold adds a found descriptor to what it refers to.
 func (l *lookup) hold(r Ref) {
-	h := &Holder{TID: r.TID, FD: r.FD, Slot: -1, Via: r.Via, Note: r.Note}
-	if h.Process = l.process(r.PID); h.Process == nil {
+	h := &Holder{Process: l.process(r.PID), TID: r.TID, FD: r.FD, Slot: -1, Via: r.Via, Note: r.Note}
+	if h.Process == nil {
 		return
 	}
 	switch r.Kind {
 	case RefSocket:
 		s := l.sockets[r.Inode]
 		if s == nil {
-			if s = l.unidentified(r); s == nil {
-				return
-			}
+			s = l.unidentified(r)
 			l.add(s)
 		}
-		s.Holders = append(s.Holders, h)
+		s.hold(h)
 	case RefFile:
-		o := l.files[r.File]
-		o.Holders = append(o.Holders, h)
+		l.files[r.File].hold(h)
 	case RefPipe:
-		id := FileID{Inode: r.Inode}
-		o := l.files[id]
-		if o == nil {
-			o = &Object{Path: fmt.Sprintf("pipe:[%d]", r.Inode), Inode: r.Inode, Kind: "pipe"}
-			if l.files == nil {
-				l.files = map[FileID]*Object{}
-			}
-			l.files[id] = o
-			l.snap.Objects = append(l.snap.Objects, o)
-		}
-		o.Holders = append(o.Holders, h)
+		l.pipe(r.Inode).hold(h)
+	case RefRing:
 	}
+}
+
+// hold adds a holder, unless an earlier walk has found it.
+func (s *Socket) hold(h *Holder) { s.Holders = addHolder(s.Holders, h) }
+
+func (o *Object) hold(h *Holder) { o.Holders = addHolder(o.Holders, h) }
+
+func addHolder(holders []*Holder, h *Holder) []*Holder {
+	for _, other := range holders {
+		if other.Process == h.Process && other.TID == h.TID && other.FD == h.FD && other.Slot == h.Slot && other.Via == h.Via && other.Note == h.Note {
+			return holders
+		}
+	}
+	return append(holders, h)
+}
+
+// holdLink adds a holder to the socket or pipe that a link text names, if that
+// was asked for.
+func (l *lookup) holdLink(link string, h *Holder) {
+	if inode, ok := linkInode(link, "socket:["); ok && l.sockets[inode] != nil {
+		l.sockets[inode].hold(h)
+	}
+	if inode, ok := linkInode(link, "pipe:["); ok && l.asksInode(inode) {
+		l.pipe(inode).hold(h)
+	}
+}
+
+// asksInode reports whether an inode was asked for by its number.
+func (l *lookup) asksInode(inode uint64) bool {
+	return slices.ContainsFunc(l.question.Targets, func(t Target) bool { return t.Kind == InodeTarget && t.Inode == inode })
+}
+
+// pipe returns the object for a pipe that was asked for by inode.
+func (l *lookup) pipe(inode uint64) *Object {
+	id := FileID{Inode: inode}
+	o := l.files[id]
+	if o == nil {
+		o = &Object{Path: fmt.Sprintf("pipe:[%d]", inode), Inode: inode, Kind: "pipe"}
+		if l.files == nil {
+			l.files = map[FileID]*Object{}
+		}
+		l.files[id] = o
+		l.snap.Objects = append(l.snap.Objects, o)
+	}
+	return o
 }
 
 // process returns what is known of pid, reading it once; nil when it has ended.

@@ -2,6 +2,7 @@ package fdscan
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"strconv"
 	"strings"
@@ -18,10 +19,10 @@ func (l *lookup) host() error {
 		return err
 	}
 	h.Name = l.sysctl("kernel/hostname")
-	h.Kernel = l.sysctl("kernel/osrelease")
+	h.Kernel = cmp.Or(l.Kernel, l.sysctl("kernel/osrelease"))
 	h.BootID = l.sysctl("kernel/random/boot_id")
 	h.UID = uint32(os.Geteuid())
-	if text, err := os.Readlink(l.path("self/ns/net")); err == nil {
+	if text, err := os.Readlink(l.path("thread-self/ns/net")); err == nil {
 		h.NetNS = nsInode(text)
 	}
 	h.Started = l.bootTime()
@@ -66,7 +67,7 @@ func (l *lookup) bindConditions() BindConditions {
 		high, _ := strconv.ParseUint(f[1], 10, 16)
 		c.EphemeralLow, c.EphemeralHigh = uint16(low), uint16(high)
 	}
-	_, err := os.Stat(l.path("net/if_inet6"))
+	_, err := os.Stat(l.path("thread-self/net/if_inet6"))
 	c.IPv6 = err == nil
 	c.NetBindService = HasCapability(unix.CAP_NET_BIND_SERVICE)
 	return c

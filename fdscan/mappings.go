@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"bytes"
-	"os"
 	"strconv"
 	"strings"
 
@@ -12,28 +11,25 @@ import (
 // mappings finds the references to files that are no descriptors: the program
 // itself, the working and root directories, and memory mappings.
 func (s *shard) mappings(pid int) {
+	seen := map[FileID]bool{}
 	for _, link := range [...]struct{ file, note string }{{"exe", "program"}, {"cwd", "working directory"}, {"root", "root directory"}} {
 		var st unix.Statx_t
 		if unix.Statx(unix.AT_FDCWD, s.name(pid, 0, link.file), unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st) != nil {
 			continue
 		}
 		if id := (FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}); s.want.Files[id] {
+			seen[id] = link.file == "exe" // which is mapped, too
 			s.found(Ref{PID: pid, FD: -1, Kind: RefFile, File: id, Via: ViaMemory, Note: link.note})
 		}
 	}
-	maps, err := os.ReadFile(s.name(pid, 0, "maps"))
-	if err != nil {
-		return // a gap already, when the descriptors could not be read either
-	}
-	seen := map[FileID]bool{}
-	for line := range bytes.Lines(maps) {
-		id, ok := parseMapping(line)
-		if !ok || seen[id] || !s.want.Files[id] {
-			continue
+	// An error is a gap already, when the descriptors could not be read either.
+	_ = eachLine(s.name(pid, 0, "maps"), func(line []byte) error {
+		if id, ok := parseMapping(line); ok && !seen[id] && s.want.Files[id] {
+			seen[id] = true
+			s.found(Ref{PID: pid, FD: -1, Kind: RefFile, File: id, Via: ViaMemory, Note: "mapping"})
 		}
-		seen[id] = true
-		s.found(Ref{PID: pid, FD: -1, Kind: RefFile, File: id, Via: ViaMemory, Note: "mapping"})
-	}
+		return nil
+	})
 }
 
 // parseMapping reads device and inode of a line of /proc/PID/maps:

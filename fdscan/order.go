@@ -7,26 +7,9 @@ import (
 
 // finish sorts everything and says which connections wait in which backlog.
 func (l *lookup) finish() {
-	listeners := map[uint16][]*Socket{}
+	slices.SortStableFunc(l.snap.Sockets, compareSockets)
 	for _, s := range l.snap.Sockets {
-		if s.State == Listen && s.Local.Port != 0 {
-			listeners[s.Local.Port] = append(listeners[s.Local.Port], s)
-		}
-	}
-	for _, s := range l.snap.Sockets {
-		// A connection that nobody has accepted has no inode. Orphans have
-		// none either, but are past ESTABLISHED and CLOSE_WAIT.
-		if s.Inode != 0 || s.State != Established && s.State != CloseWait {
-			continue
-		}
-		for _, listener := range listeners[s.Local.Port] {
-			if listener.Backlog.Queued > 0 && listener.Accepts(s) {
-				s.InBacklogOf = listener.Inode
-				break
-			}
-		}
-	}
-	for _, s := range l.snap.Sockets {
+		s.InBacklogOf = l.backlogOf(s)
 		sortHolders(s.Holders)
 	}
 	for _, o := range l.snap.Objects {
@@ -37,10 +20,38 @@ func (l *lookup) finish() {
 			delete(l.snap.Processes, pid)
 		}
 	}
-	slices.SortStableFunc(l.snap.Sockets, compareSockets)
 	slices.SortStableFunc(l.snap.Gaps, func(a, b Gap) int {
 		return cmp.Or(cmp.Compare(b.Scope, a.Scope), cmp.Compare(a.Op, b.Op), cmp.Compare(a.PID, b.PID), cmp.Compare(a.FD, b.FD))
 	})
+}
+
+// backlogOf returns the inode of the listener in whose accept queue c waits. A
+// connection that nobody has accepted has no inode; an orphan has none either,
+// but is past ESTABLISHED and CLOSE_WAIT. Of several listeners that would take
+// it, the one with a specific address comes before a wildcard, as in the
+// kernel's own choice; in a group of equals (SO_REUSEPORT) any may be it, and
+// the first with a queue is named.
+func (l *lookup) backlogOf(c *Socket) (inode uint64) {
+	if c.Inode != 0 || c.Protocol == Unix || c.State != Established && c.State != CloseWait {
+		return 0
+	}
+	best := 0
+	for _, s := range l.snap.Sockets {
+		if !s.Accepts(c) {
+			continue
+		}
+		fit := 1
+		if !s.Local.Addr.IsUnspecified() {
+			fit += 2
+		}
+		if s.Backlog != nil && s.Backlog.Queued > 0 {
+			fit++
+		}
+		if fit > best {
+			best, inode = fit, s.Inode
+		}
+	}
+	return inode
 }
 
 // Accepts reports whether a connection to c's local address would reach the
@@ -62,10 +73,12 @@ func (s *Socket) Accepts(c *Socket) bool {
 	}
 }
 
+var viaOrder = map[Via]int{ViaTable: 0, ViaThread: 1, ViaRing: 2, ViaMessage: 3, ViaMemory: 4}
+
 func sortHolders(holders []*Holder) {
 	slices.SortStableFunc(holders, func(a, b *Holder) int {
 		return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID),
-			cmp.Compare(a.Via, b.Via), cmp.Compare(a.FD, b.FD), cmp.Compare(a.Slot, b.Slot))
+			cmp.Compare(viaOrder[a.Via], viaOrder[b.Via]), cmp.Compare(a.FD, b.FD), cmp.Compare(a.Slot, b.Slot))
 	})
 }
 

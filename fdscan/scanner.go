@@ -20,6 +20,8 @@ type Scanner struct {
 	Dial func() (*sockdiag.Conn, error)
 	// DialIn opens it in another namespace; nil for sockdiag.DialIn.
 	DialIn func(nsfd int) (*sockdiag.Conn, error)
+	// Kernel is the release to go by, such as "6.1.0"; "" for what Root says.
+	Kernel string
 	// Detached says that Root is not the running machine's: nothing is asked
 	// of the kernel about its pids (kcmp, pidfd_getfd).
 	Detached bool
@@ -80,11 +82,16 @@ func (s *Scanner) Lookup(ctx context.Context, q Question) (*Snapshot, error) {
 	if err := l.resolveFiles(); err != nil {
 		return nil, err
 	}
-	l.tables(ctx)
+	found, _ := l.tables(ctx)
+	for _, s := range found {
+		l.add(s)
+	}
 	if err := l.holders(ctx); err != nil {
 		return nil, err
 	}
-	l.evidence(ctx)
+	if err := l.evidence(ctx); err != nil {
+		return nil, err
+	}
 	l.finish()
 	return l.snap, nil
 }
@@ -97,15 +104,26 @@ type lookup struct {
 	files    map[FileID]*Object
 	// sockets are those of the answer, by inode; never those with inode 0.
 	sockets map[uint64]*Socket
+	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
 	users     map[uint32]string
+	gaps      map[Gap]bool
+	withRing  map[int]bool // processes with a descriptor of an io_uring instance
 	// others are the network namespaces besides the caller's.
 	others          []namespace
 	namespacesKnown bool
 }
 
+// gap notes what could not be seen, once.
 func (l *lookup) gap(g Gap) {
+	if l.gaps[g] {
+		return
+	}
+	if l.gaps == nil {
+		l.gaps = map[Gap]bool{}
+	}
+	l.gaps[g] = true
 	l.snap.Gaps = append(l.snap.Gaps, g)
 	switch g.Scope {
 	case ScopeTables:

@@ -19,113 +19,136 @@ type table struct {
 	family   uint8
 }
 
-// inetTables are the tables that have ports. MPTCP comes first: each of its
-// sockets has a TCP twin, which is dropped once the MPTCP row is known.
+// inetTables are the tables that have ports. MPTCP follows TCP: each of its
+// sockets has a TCP twin, so that without TCP rows there is nothing to ask.
 var inetTables = []table{
-	{MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET}, {MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET6},
 	{TCP, unix.IPPROTO_TCP, unix.AF_INET}, {TCP, unix.IPPROTO_TCP, unix.AF_INET6},
+	{MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET}, {MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET6},
 	{UDP, unix.IPPROTO_UDP, unix.AF_INET}, {UDP, unix.IPPROTO_UDP, unix.AF_INET6},
 	{UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET}, {UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET6},
 }
 
 // tables dumps what the targets ask for: first in the caller's network
-// namespace, then in every other one that can be found.
-func (l *lookup) tables(ctx context.Context) {
+// namespace, then in every other one that can be found. whole is false when
+// some table was not read whole: then a socket may exist that is not returned.
+func (l *lookup) tables(ctx context.Context) (sockets []*Socket, whole bool) {
+	_, _, all := l.portRange()
+	if !all && !l.hasPorts() && !l.wantsUnix() {
+		return nil, true
+	}
 	conn, err := l.dial()
 	if err != nil {
 		l.gap(Gap{Op: "sock_diag", FD: -1, Err: reason(err), Scope: ScopeTables})
 	} else {
-		l.namespace(conn, l.snap.Host.NetNS, true)
+		sockets, whole = l.namespace(conn, l.snap.Host.NetNS, true)
 		conn.Close()
-	}
-	if !l.wantsTables() {
-		return
 	}
 	for _, ns := range l.namespaces() {
 		if ctx.Err() != nil {
-			return
+			return sockets, false
 		}
-		l.foreign(ns)
+		more, ok := l.foreign(ns)
+		sockets, whole = append(sockets, more...), whole && ok
 	}
-}
-
-// wantsTables reports whether any target is a socket.
-func (l *lookup) wantsTables() bool {
-	for _, t := range l.question.Targets {
-		if t.Kind != FileTarget {
-			return true
-		}
-	}
-	return false
+	return sockets, whole
 }
 
 // foreign dumps another namespace: through a sock_diag socket made inside it
 // or, where entering it is not permitted, from the text of /proc/PID/net.
-func (l *lookup) foreign(ns namespace) {
-	if ns.path != "" {
-		conn, err := l.enter(ns)
-		if err == nil {
-			l.namespace(conn, ns.inode, false)
-			conn.Close()
-			return
-		}
-		if ns.pid == 0 {
-			l.gap(Gap{Op: "setns " + ns.path, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
-			return
-		}
+func (l *lookup) foreign(ns namespace) (sockets []*Socket, whole bool) {
+	if ns.path == "" {
+		return l.procNet(ns), false
 	}
-	l.procNet(ns)
+	conn, err := l.enter(ns)
+	if err == nil {
+		defer conn.Close()
+		return l.namespace(conn, ns.inode, false)
+	}
+	if gone(err) {
+		return nil, true
+	}
+	if ns.pid == 0 {
+		l.gap(Gap{Op: "setns " + ns.path, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
+		return nil, false
+	}
+	return l.procNet(ns), false
 }
 
+// enter opens sock_diag in another namespace. The process that led to it may
+// have ended, or moved, meanwhile: that is ESRCH.
 func (l *lookup) enter(ns namespace) (*sockdiag.Conn, error) {
 	fd, err := unix.Open(ns.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != ns.inode {
+		return nil, unix.ESRCH
+	}
 	return l.dialIn(fd)
 }
 
 // namespace dumps the tables of one namespace through conn.
-func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) {
+func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (sockets []*Socket, whole bool) {
 	scope := ScopeElsewhere
 	if mine {
 		scope = ScopeTables
 	}
+	whole = true
+	missing := func(table string, err error) {
+		whole = false
+		l.gap(Gap{Op: "sock_diag " + table, FD: -1, Err: reason(err), Scope: scope})
+	}
 	add := func(s *Socket) {
 		s.NetNS, s.NetNSMine = netns, mine
-		l.add(s)
+		sockets = append(sockets, s)
 	}
 	low, high, all := l.portRange()
+	var tcp []*Socket
 	twins := twinSet{}
 	for _, t := range inetTables {
-		if !all && (high == 0 || !l.asksProtocol(t.protocol)) {
+		switch {
+		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && len(tcp) == 0:
 			continue
 		}
-		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: sockdiag.AllStates}
+		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: l.states()}
+		if t.protocol == TCP {
+			// One walk over the largest of the tables brings both families.
+			if t.family == unix.AF_INET6 {
+				continue
+			}
+			request.Family = unix.AF_UNSPEC
+		}
 		if !all {
 			request.PortLow, request.PortHigh = low, high
 		}
 		rows, err := conn.Inet(request)
-		if err != nil && !errors.Is(err, sockdiag.ErrUnsupported) {
-			l.gap(Gap{Op: "sock_diag " + t.name(), FD: -1, Err: reason(err), Scope: scope})
+		// A kernel without UDP-Lite or MPTCP has no such sockets.
+		if err != nil && (t.protocol == TCP || !errors.Is(err, sockdiag.ErrUnsupported)) {
+			missing(t.name(), err)
 		}
 		for i := range rows {
-			s := inetSocket(t.protocol, &rows[i])
-			if t.protocol == MPTCP {
-				twins.add(s)
-			} else if t.protocol == TCP && twins.has(s) {
-				continue
-			}
-			if l.wantsInet(s) {
+			switch s := inetSocket(t.protocol, &rows[i]); {
+			case t.protocol == TCP:
+				tcp = append(tcp, s)
+			case l.wantsInet(s):
 				add(s)
+				fallthrough
+			default:
+				twins.add(s)
 			}
+		}
+	}
+	for _, s := range tcp {
+		if !twins.has(s) && l.wantsInet(s) {
+			add(s)
 		}
 	}
 	if l.wantsUnix() {
 		rows, err := conn.Unix()
 		if err != nil {
-			l.gap(Gap{Op: "sock_diag unix", FD: -1, Err: reason(err), Scope: scope})
+			missing("unix", err)
 		}
 		for i := range rows {
 			if s := unixSocket(&rows[i]); l.wantsUnixSocket(s, &rows[i]) {
@@ -133,6 +156,15 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) {
 			}
 		}
 	}
+	return sockets, whole
+}
+
+// states are those that this kernel can be asked for.
+func (l *lookup) states() uint32 {
+	if l.listsBound() {
+		return sockdiag.AllStates
+	}
+	return sockdiag.AllStates &^ (1 << sockdiag.BoundInactive)
 }
 
 func (t table) name() string {
@@ -149,6 +181,9 @@ type twinSet map[any]bool
 type ends struct{ local, remote netip.AddrPort }
 
 func (t twinSet) add(s *Socket) {
+	if s.Protocol != MPTCP {
+		return
+	}
 	if s.Inode != 0 {
 		t[s.Inode] = true
 	}
@@ -214,18 +249,27 @@ func (l *lookup) wantsUnix() bool {
 	return false
 }
 
-func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
+// wantsUnixName reports whether the name or inode of a socket was asked for.
+func (l *lookup) wantsUnixName(s *Socket) bool {
 	for _, t := range l.question.Targets {
 		switch t.Kind {
-		case UnixTarget:
+		case UnixTarget, FileTarget:
 			if s.Local.Path == t.Path {
 				return true
 			}
 		case InodeTarget:
-			if t.Inode == s.Inode {
+			if s.Inode == t.Inode {
 				return true
 			}
 		}
+	}
+	return false
+}
+
+// wantsUnixSocket also compares the file that a socket was bound to.
+func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
+	if l.wantsUnixName(s) {
+		return true
 	}
 	if row.FileInode == 0 {
 		return false
@@ -238,14 +282,25 @@ func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
 	return l.unixFiles[id]
 }
 
+// socketID tells sockets apart: by cookie, or by inode where none is reported.
+type socketID struct{ netns, cookie, inode uint64 }
+
+func (s *Socket) id() socketID { return socketID{s.NetNS, s.Cookie, s.Inode} }
+
+// add makes a socket part of the answer. A dump may show one twice, when its
+// table changes meanwhile.
 func (l *lookup) add(s *Socket) {
-	l.snap.Sockets = append(l.snap.Sockets, s)
+	switch {
+	case s.Inode != 0 && l.sockets[s.Inode] != nil, s.Cookie != 0 && l.known[s.id()]:
+		return
+	case l.sockets == nil:
+		l.sockets, l.known = map[uint64]*Socket{}, map[socketID]bool{}
+	}
+	l.known[s.id()] = true
 	if s.Inode != 0 {
-		if l.sockets == nil {
-			l.sockets = map[uint64]*Socket{}
-		}
 		l.sockets[s.Inode] = s
 	}
+	l.snap.Sockets = append(l.snap.Sockets, s)
 }
 
 var inetStates = map[uint8]State{
@@ -275,19 +330,26 @@ func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
 	if row.HasV6Only {
 		s.V6Only = &row.V6Only
 	}
-	// TIME_WAIT sockets have no owner any more: the uid 0 there means nothing.
-	if s.State != TimeWait {
-		s.UID = &row.UID
-	}
+	s.setUID(row.UID)
 	if s.State == Listen {
 		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
 	} else {
 		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
 	}
 	if kind := timers[row.Timer]; kind != "" {
-		s.Timer = &Timer{Kind: kind, Expires: time.Duration(row.Expires) * time.Millisecond}
+		// Some kernels let the time of an overdue timer wrap around.
+		s.Timer = &Timer{Kind: kind, Expires: time.Duration(max(0, int32(row.Expires))) * time.Millisecond}
 	}
 	return s
+}
+
+// setUID notes the owner that a table reports. What has no owner any more
+// (TIME_WAIT, an orphan), or not yet (a connection in a backlog), is said to
+// have uid 0, which means nothing.
+func (s *Socket) setUID(uid uint32) {
+	if s.Inode != 0 || uid != 0 {
+		s.UID = &uid
+	}
 }
 
 var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
@@ -296,6 +358,9 @@ func unixSocket(row *sockdiag.Unix) *Socket {
 	s := &Socket{
 		Protocol: Unix, Family: UnixPath, Type: unixTypes[row.Type], State: inetStates[row.State],
 		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie,
+	}
+	if s.State == Bound && s.Local.Path == "" {
+		s.State = Close
 	}
 	if row.HasUID {
 		s.UID = &row.UID

@@ -47,6 +47,9 @@ type TargetError struct {
 
 func (e *TargetError) Error() string { return fmt.Sprintf("target %q: %s", e.Text, e.Reason) }
 
+// localhost is the one name that people write for an address.
+const localhost = "localhost"
+
 // protocolNames are the words that may stand before or behind a port.
 var protocolNames = map[string][]Protocol{
 	"tcp": {TCP, MPTCP}, "udp": {UDP}, "udplite": {UDPLite}, "mptcp": {MPTCP},
@@ -57,11 +60,16 @@ var protocolNames = map[string][]Protocol{
 func ParseTarget(text string) (Target, error) {
 	t := Target{Text: text}
 	fail := func(reason, instead string) (Target, error) {
+		if instead == text {
+			instead = "" // nothing was corrected
+		} else if _, err := ParseTarget(instead); err != nil {
+			instead = "" // it has another fault
+		}
 		return Target{}, &TargetError{Text: text, Reason: reason, Instead: instead}
 	}
 	switch {
 	case text == "":
-		return fail("is empty", "")
+		return Target{}, &TargetError{Reason: "is empty"}
 	case strings.HasPrefix(text, "unix:"):
 		t.Kind, t.Path = UnixTarget, text[len("unix:"):]
 		if t.Path == "" || t.Path == "@" {
@@ -82,9 +90,9 @@ func ParseTarget(text string) (Target, error) {
 		return fail("looks like an abstract unix socket", "unix:"+text)
 	}
 	rest := text
-	if name, port, ok := strings.Cut(rest, ":"); ok && isWord(name) {
+	if name, port, ok := strings.Cut(rest, ":"); ok && isWord(name) && name != localhost && !isAddress(rest) {
 		if t.Protocols = protocolNames[strings.ToLower(name)]; t.Protocols == nil {
-			return fail(fmt.Sprintf("%q is no protocol: tcp, udp, udplite and mptcp have ports", name), "")
+			return fail(fmt.Sprintf("%q is neither a protocol (tcp, udp, udplite, mptcp) nor an IP address, and names are not looked up", name), "")
 		}
 		rest = port
 	}
@@ -97,18 +105,27 @@ func ParseTarget(text string) (Target, error) {
 		}
 		rest = port
 	}
+	if isAddress(rest) {
+		if instead := bracketed(rest); instead != "" {
+			return fail("an IPv6 address stands in brackets", strings.Replace(text, rest, instead, 1))
+		}
+		return fail("is an address without a port", "")
+	}
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
 		host := rest[:i]
 		rest = rest[i+1:]
-		if host != "" && host != "*" {
-			addr, err := parseHost(host)
-			if err != nil {
-				return fail(err.Error(), "")
-			}
+		switch addr, err := parseHost(host); {
+		case host == "" || host == "*":
+		case err != nil:
+			return fail(err.Error(), strings.Replace(text, localhost, "127.0.0.1", 1))
+		default:
 			t.Addr = addr
 		}
 	}
 	low, high, isRange := strings.Cut(rest, "-")
+	if isRange && (low == "" || high == "") {
+		return fail("the range lacks an end", "")
+	}
 	var reason string
 	if t.PortLow, reason = parsePort(low); reason != "" {
 		return fail(reason, "")
@@ -134,6 +151,8 @@ func parsePort(s string) (port uint16, reason string) {
 	switch {
 	case err != nil && isDigits(s), err == nil && n > 65535:
 		return 0, fmt.Sprintf("port %s is out of range: ports are 1 to 65535", s)
+	case err != nil && isWord(s):
+		return 0, fmt.Sprintf("%q is no port number, and names of services are not looked up", s)
 	case err != nil:
 		return 0, fmt.Sprintf("%q is no port number", s)
 	case n == 0:
@@ -142,33 +161,54 @@ func parsePort(s string) (port uint16, reason string) {
 	return uint16(n), ""
 }
 
+// isAddress reports an IP address without a port, in brackets or not.
+func isAddress(s string) bool {
+	if bare, ok := strings.CutPrefix(s, "["); ok {
+		if s, ok = strings.CutSuffix(bare, "]"); !ok {
+			return false
+		}
+	}
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+// bracketed turns "::1:80", an address for those who read strictly, into what
+// was meant, "[::1]:80"; "" when nothing like that was.
+func bracketed(s string) string {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || !isAddress(s[:i]) {
+		return ""
+	}
+	if _, reason := parsePort(s[i+1:]); reason != "" {
+		return ""
+	}
+	return "[" + s[:i] + "]" + s[i:]
+}
+
 // parseHost reads an address, in brackets when it is IPv6.
 func parseHost(s string) (netip.Addr, error) {
 	bare := s
-	if s[0] == '[' && s[len(s)-1] == ']' {
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
 		bare = s[1 : len(s)-1]
-	}
-	if bare == "localhost" {
-		return netip.Addr{}, fmt.Errorf("%q is a name, and names are not looked up: write 127.0.0.1 or [::1]", bare)
 	}
 	addr, err := netip.ParseAddr(bare)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%q is no IP address (names are not looked up)", bare)
+		return netip.Addr{}, fmt.Errorf("%q is no IP address, and names are not looked up", bare)
 	}
-	if addr.Is6() && bare == s {
-		return netip.Addr{}, fmt.Errorf("an IPv6 address stands in brackets: [%s]:PORT", bare)
+	if addr.Is6() != (bare != s) {
+		return netip.Addr{}, fmt.Errorf("%q: an IPv6 address stands in brackets, another one does not", s)
 	}
 	return addr.WithZone("").Unmap(), nil
 }
 
-// isWord reports a name such as "tcp", which no address can be.
+// isWord reports letters, as of a protocol or a service.
 func isWord(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
 			return false
 		}
 	}
-	return s != "" && s != "localhost"
+	return s != ""
 }
 
 func isDigits(s string) bool {

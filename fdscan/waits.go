@@ -182,7 +182,7 @@ func (r *waitReader) epoll(fd, depth int) *epollSet {
 		return set
 	}
 	r.epolls[fd] = nil
-	text, err := os.ReadFile(r.fdinfo(r.pid, 0, fd))
+	text, err := os.ReadFile(r.descriptorPath("fdinfo", r.pid, 0, fd))
 	if err != nil {
 		return nil
 	}

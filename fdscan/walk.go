@@ -95,7 +95,7 @@ func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(
 	if workers == 0 {
 		workers = min(runtime.GOMAXPROCS(0), 4)
 	}
-	workers = max(1, min(workers, len(pids)/16))
+	workers = max(1, min(workers, len(pids)))
 	var next atomic.Int64
 	run := func() {
 		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer)}
@@ -135,7 +135,7 @@ func (s *shard) process(pid int) {
 	case gone(err):
 		return
 	case err != nil:
-		s.gap(processGap("open "+filepath.Join(s.root, "PID/fd"), pid, err))
+		s.gap(processGap("read "+filepath.Join(s.root, "PID/fd"), pid, err))
 	default:
 		s.threads(pid, entries == 0)
 	}
@@ -221,23 +221,32 @@ func (s *shard) table(pid, tid int) (entries int, err error) {
 		if n <= 0 {
 			return entries, nil
 		}
+		var refused unix.Errno
 		eachDirent(s.dents[:n], func(name []byte) {
 			fd, ok := number(name)
-			if !ok {
+			if !ok || refused != 0 {
 				return
 			}
 			entries++
-			s.descriptor(dir, name, Ref{PID: pid, TID: tid, FD: fd})
+			refused = s.descriptor(dir, name, Ref{PID: pid, TID: tid, FD: fd})
 		})
+		if refused != 0 {
+			return entries, refused
+		}
 	}
 }
 
 // descriptor looks at one entry of a table. name ends with a NUL beyond its
-// length, as the kernel wrote it.
-func (s *shard) descriptor(dir int, name []byte, r Ref) {
+// length, as the kernel wrote it. The error is a refusal, which holds for the
+// whole table: a security module may let it be listed and not be read.
+func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 	n, errno := readlinkat(dir, name, s.link[:])
-	if errno != 0 {
-		return // closed since getdents64, or in a process that has ended
+	switch errno {
+	case 0:
+	case unix.EACCES, unix.EPERM:
+		return errno
+	default:
+		return 0 // closed since getdents64, or in a process that has ended
 	}
 	r.Via = ViaTable
 	if r.TID != 0 {
@@ -252,7 +261,7 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) {
 		}
 	case hasPrefix(link, "pipe:["):
 		if len(s.want.Pipes) == 0 {
-			return
+			return 0
 		}
 		r.Kind, r.Inode = RefPipe, inodeOf(link[len("pipe:["):])
 		if s.want.Pipes[r.Inode] {
@@ -265,6 +274,7 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) {
 		r.Kind = RefFile
 		s.file(dir, string(name), r)
 	}
+	return 0
 }
 
 // file compares the file behind a link with those wanted.

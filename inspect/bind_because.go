@@ -85,7 +85,7 @@ func bindHelp(v BindVerdict, rivals []bindRival, obstacle string) string {
 		case obstacle != "":
 			return name + " may help, but " + obstacle
 		}
-		return name + " helps or not by the order of earlier binds"
+		return "whether " + name + " helps depends on the order of earlier binds"
 	}
 	return option(addr, v.ReuseAddr, addrUnread) + "; " + option(port, v.ReusePort, portUnread)
 }
@@ -131,19 +131,29 @@ func bindNames(s *fdscan.Snapshot, rivals []bindRival) string {
 		}
 		clauses[i].add(o)
 	}
-	var said []string
 	rest := 0
-	for i, c := range clauses {
-		if i < bindMaxClauses {
-			said = append(said, c.text(s))
-		} else {
-			rest += c.count
-		}
+	for _, c := range clauses[min(bindMaxClauses, len(clauses)):] {
+		rest += c.count
+	}
+	clauses = clauses[:min(bindMaxClauses, len(clauses))]
+	var said []string
+	for len(clauses) > 0 {
+		// What the same processes do at several addresses is said once.
+		does, what := clauses[0].text(s)
+		all := []string{what}
+		clauses = slices.DeleteFunc(clauses[1:], func(c *bindClause) bool {
+			same, what := c.text(s)
+			if same == does {
+				all = append(all, what)
+			}
+			return same == does
+		})
+		said = append(said, does+" "+bindList(all, " and "))
 	}
 	if rest > 0 {
 		said = append(said, bindCount(rest, "more socket"))
 	}
-	return bindList(said)
+	return bindList(said, ", and ")
 }
 
 func (c *bindClause) add(o *fdscan.Socket) {
@@ -161,29 +171,31 @@ func (c *bindClause) add(o *fdscan.Socket) {
 	}
 }
 
-// text writes the clause: "pid 4180 (app) and pid 4502 (sleep) listen on …".
-func (c *bindClause) text(s *fdscan.Snapshot) string {
+// text writes the clause in two parts, such as "pid 4180 (app) listens on" and
+// the address.
+func (c *bindClause) text(s *fdscan.Snapshot) (does, what string) {
 	o := c.socket
 	at := EndpointText(o.Protocol, o.Local)
 	if o.Interface != 0 {
 		at += fmt.Sprintf(" of interface %d", o.Interface)
 	}
-	connections := bindCount(c.count, "connection") + " on " + at
-	states := strings.Join(c.states, ", ")
 	who, one := c.who()
-	switch verb := bindVerb(o); {
-	case verb == bindListens:
-		return who + bindForm(one, " listens on ", " listen on ") + at
-	case verb == bindBound:
-		return who + bindForm(one, " has bound ", " have bound ") + at
-	case c.held:
-		return who + bindForm(one, " holds ", " hold ") + connections + " in " + states
-	case c.expires > 0:
-		return fmt.Sprintf("%s%s in %s for another %d s", connections, bindForm(c.count == 1, " is", " are"), states, int(c.expires.Round(time.Second).Seconds()))
-	case o.Inode != 0 && !s.HoldersComplete:
-		return who + " holds " + connections + " in " + states
+	switch bindVerb(o) {
+	case bindListens:
+		return who + bindForm(one, " listens on", " listen on"), at
+	case bindBound:
+		return who + bindForm(one, " has bound", " have bound"), at
 	}
-	return connections + bindForm(c.count == 1, " is in ", " are in ") + states + " without a holder"
+	states := strings.Join(c.states, ", ")
+	connections := bindCount(c.count, "connection") + " on " + at
+	if c.held || o.Inode != 0 && !s.HoldersComplete {
+		return who + bindForm(one, " holds", " hold"), connections + " in " + states
+	}
+	rest := "without a holder"
+	if c.expires > 0 {
+		rest = fmt.Sprintf("for another %d s", int(c.expires.Round(time.Second).Seconds()))
+	}
+	return connections, bindForm(c.count == 1, "is in ", "are in ") + states + " " + rest
 }
 
 // bindForm chooses between singular and plural.
@@ -231,7 +243,7 @@ func (c *bindClause) who() (text string, one bool) {
 		}
 		names = append(names, fmt.Sprintf("pid %d (%s)", p.PID, p.Comm))
 	}
-	return bindList(names), len(c.holders) == 1
+	return bindList(names, " and "), len(c.holders) == 1
 }
 
 func bindCount(n int, noun string) string {
@@ -241,11 +253,11 @@ func bindCount(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// bindList joins with commas and a last "and".
-func bindList(items []string) string {
+// bindList joins with commas, and the last one with and.
+func bindList(items []string, and string) string {
 	if len(items) < 2 {
 		return strings.Join(items, "")
 	}
 	last := len(items) - 1
-	return strings.Join(items[:last], ", ") + " and " + items[last]
+	return strings.Join(items[:last], ", ") + and + items[last]
 }

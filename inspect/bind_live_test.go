@@ -48,17 +48,18 @@ func bindEveryOption() (all []bindOptions) {
 // every option.
 func bindRun(t *testing.T, places []bindPlace, scenes func(p bindPlace, o bindOptions) []bindScene) {
 	t.Parallel()
-	n := bindNetwork(t)
-	var c bindCases
-	for _, p := range places {
-		for _, o := range bindEveryOption() {
-			for _, scene := range scenes(p, o) {
-				scene.name = fmt.Sprintf("%s at %v %+v", scene.name, p, o)
-				c.run(n, scene, bindTargets)
+	bindNetwork(t, func(t *testing.T, n *bindNet) {
+		var c bindCases
+		for _, p := range places {
+			for _, o := range bindEveryOption() {
+				for _, scene := range scenes(p, o) {
+					scene.name = fmt.Sprintf("%s at %v %+v", scene.name, p, o)
+					c.run(n, scene, bindTargets)
+				}
 			}
 		}
-	}
-	c.check(t)
+		c.check(t)
+	})
 }
 
 func TestBindLiveUnconnected(t *testing.T) {
@@ -386,17 +387,18 @@ func bindPairs(t *testing.T, proto fdscan.Protocol, first, second []bindPart) {
 	if testing.Short() {
 		t.Skip("many pairs")
 	}
-	n := bindNetwork(t)
-	c := bindCases{pairs: true}
-	for _, a := range first {
-		for _, b := range second {
-			c.run(n, bindScene{fmt.Sprintf("%+v, then %+v", a, b), proto, func(w *bindWorld) {
-				a.make(w, proto)
-				b.make(w, proto)
-			}}, bindPairTargets)
+	bindNetwork(t, func(t *testing.T, n *bindNet) {
+		c := bindCases{pairs: true}
+		for _, a := range first {
+			for _, b := range second {
+				c.run(n, bindScene{fmt.Sprintf("%+v, then %+v", a, b), proto, func(w *bindWorld) {
+					a.make(w, proto)
+					b.make(w, proto)
+				}}, bindPairTargets)
+			}
 		}
-	}
-	c.check(t)
+		c.check(t)
+	})
 }
 
 func TestBindLivePairs(t *testing.T) {

@@ -169,12 +169,12 @@ func (old bindOld) covers(n netip.Addr) bool {
 type bindRival struct {
 	socket                      *fdscan.Socket
 	plain, reuseAddr, reusePort Bindable
-	// grouped tells whether the socket has SO_REUSEPORT and is of the caller's user,
-	// covers whether its being bound covers the new address in the short cut.
-	grouped, covers Bindable
-	// optioned tells whether it has SO_REUSEPORT, v4 and v6 whether it has a
-	// part in the port of the family.
-	optioned, v4, v6 Bindable
+	// The rest is for SO_REUSEPORT: whether it has the option, and is of the
+	// caller's user as well; whether binding it covered the new address for the
+	// short cut; and in which families it has a part in the port.
+	optioned, grouped Bindable
+	covers            Bindable
+	v4, v6            Bindable
 }
 
 // bindCompare asks an existing socket whether it lets a new one at n be.
@@ -204,9 +204,9 @@ func bindCompare(o *fdscan.Socket, n netip.Addr, stream bool, uid uint32) bindRi
 		reusePort: ask(func(old bindOld) bool {
 			return !old.overlaps(n) || old.reusePort && (old.mine || old.timeWait)
 		}),
+		optioned: ask(func(old bindOld) bool { return old.reusePort }),
 		grouped:  ask(func(old bindOld) bool { return old.reusePort && old.mine }),
 		covers:   ask(func(old bindOld) bool { return old.covers(n) }),
-		optioned: ask(func(old bindOld) bool { return old.reusePort }),
 		v4:       ask(func(old bindOld) bool { return old.v4() || old.addr.IsUnspecified() && !old.v6only }),
 		v6:       ask(func(old bindOld) bool { return !old.v4() }),
 	}
@@ -223,11 +223,8 @@ func bindCombine(n netip.Addr, rivals []bindRival, stream bool) (plain, reuseAdd
 	if !stream {
 		reusePort = bindFirstMet(rivals)
 	} else if reusePort != BindYes {
-		switch bindShortCut(n, rivals) {
-		case BindYes:
-			reusePort = BindYes
-		case BindUnknown:
-			reusePort = BindUnknown
+		if way := bindShortCut(n, rivals); way != BindNo {
+			reusePort = way
 		}
 	}
 	return plain, reuseAddr, reusePort
@@ -248,9 +245,9 @@ func bindWorse(a, b Bindable) Bindable {
 // at n past the others.
 //
 // Every bind(2) and listen(2) on the port sets the short cut anew: to its user
-// and address, or to nothing without SO_REUSEPORT. A connection has done
-// neither; but one with SO_REUSEPORT had a listener that did, of a user and at
-// an address that may have been others.
+// and address, or to nothing without SO_REUSEPORT. An accepted connection has
+// done neither; but with SO_REUSEPORT it had a listener that did, of a user and
+// at an address that may have been others.
 func bindShortCut(n netip.Addr, rivals []bindRival) Bindable {
 	var refuse4, refuse6 bool // one that would refuse has a part in the family
 	var hard4, hard6 bool     // and nothing that overlaps it was bound beside it or later

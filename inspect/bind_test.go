@@ -91,7 +91,7 @@ func TestBindBecause(t *testing.T) {
 				bindWith(bindMade(fdscan.Listen, "0.0.0.0", app), func(s *fdscan.Socket) { s.ReusePort = new(true) }),
 				bindBuried("127.0.0.1", time.Minute),
 			},
-			want: "no no yes: pid 4180 (crow_app) listens on 0.0.0.0:18080 and 1 connection on 127.0.0.1:18080 is in TIME_WAIT for another 60 s (SO_REUSEADDR does not help; SO_REUSEPORT helps)"},
+			want: "no no yes: pid 4180 (crow_app) listens on 0.0.0.0:18080, and 1 connection on 127.0.0.1:18080 is in TIME_WAIT for another 60 s (SO_REUSEADDR does not help; SO_REUSEPORT helps)"},
 		{name: "TIME_WAIT", addr: "0.0.0.0",
 			sockets: []*fdscan.Socket{bindBuried("127.0.0.1", 12*time.Second), bindBuried("127.0.0.1", 43400*time.Millisecond)},
 			want:    "no unknown unknown: 2 connections on 127.0.0.1:18080 are in TIME_WAIT for another 43 s (SO_REUSEADDR or SO_REUSEPORT helps if it is set there too, which could not be read)"},
@@ -116,7 +116,18 @@ func TestBindBecause(t *testing.T) {
 				bindMade(fdscan.Bound, "127.0.0.2", sleep), bindMade(fdscan.Bound, "127.0.0.3", sleep),
 				bindMade(fdscan.Bound, "127.0.0.4", sleep), bindMade(fdscan.Bound, "127.0.0.5", sleep),
 			},
-			want: "no no no: pid 4502 (sleep) has bound 127.0.0.2:18080, pid 4502 (sleep) has bound 127.0.0.3:18080, pid 4502 (sleep) has bound 127.0.0.4:18080 and 2 more sockets (neither SO_REUSEADDR nor SO_REUSEPORT helps)"},
+			want: "no no no: pid 4502 (sleep) has bound 127.0.0.2:18080, 127.0.0.3:18080 and 127.0.0.4:18080, and 2 more sockets (neither SO_REUSEADDR nor SO_REUSEPORT helps)"},
+		{name: "one server at two addresses, and what is left of others", addr: "::",
+			sockets: []*fdscan.Socket{
+				bindMade(fdscan.Listen, "0.0.0.0", app),
+				bindWith(bindMade(fdscan.Listen, "::1", app), func(s *fdscan.Socket) { s.Inode = 2 }),
+				bindBuried("127.0.0.1", time.Second),
+			},
+			want: "no no no: pid 4180 (crow_app) listens on 0.0.0.0:18080 and [::1]:18080, and 1 connection on 127.0.0.1:18080 is in TIME_WAIT for another 1 s (neither SO_REUSEADDR nor SO_REUSEPORT helps)"},
+		{name: "connections whose holders may not be read", addr: "0.0.0.0",
+			sockets: []*fdscan.Socket{bindMade(fdscan.CloseWait, "127.0.0.1"), bindWith(bindMade(fdscan.CloseWait, "127.0.0.1"), func(s *fdscan.Socket) { s.Inode = 2 })},
+			change:  func(s *fdscan.Snapshot) { s.HoldersComplete = false },
+			want:    "no no no: an unseen process of user 0 holds 2 connections on 127.0.0.1:18080 in CLOSE_WAIT (neither SO_REUSEADDR nor SO_REUSEPORT helps)"},
 		{name: "the kernel's own", addr: "0.0.0.0",
 			sockets: []*fdscan.Socket{bindWith(bindMade(fdscan.Listen, "0.0.0.0"), func(s *fdscan.Socket) { s.KernelOwned, s.ReusePort = true, nil })},
 			want:    "no no unknown: the kernel listens on 0.0.0.0:18080 (SO_REUSEADDR does not help; SO_REUSEPORT helps if it is set there too, which could not be read)"},
@@ -138,7 +149,7 @@ func TestBindBecause(t *testing.T) {
 				bindWith(bindMade(fdscan.Listen, "::", app), func(s *fdscan.Socket) { s.V6Only, s.ReusePort = new(true), new(true) }),
 				bindWith(bindMade(fdscan.Listen, "0.0.0.0", sleep), func(s *fdscan.Socket) { s.Inode = 2 }),
 			},
-			want: "no no unknown: pid 4502 (sleep) listens on 0.0.0.0:18080 and pid 4180 (crow_app) listens on [::]:18080 (SO_REUSEADDR does not help; SO_REUSEPORT helps or not by the order of earlier binds)"},
+			want: "no no unknown: pid 4502 (sleep) listens on 0.0.0.0:18080, and pid 4180 (crow_app) listens on [::]:18080 (SO_REUSEADDR does not help; whether SO_REUSEPORT helps depends on the order of earlier binds)"},
 		{name: "a table is missing", addr: "0.0.0.0",
 			change: func(s *fdscan.Snapshot) { s.TablesComplete = false },
 			want:   "unknown unknown unknown: the socket tables of this network namespace could not be read whole"},
@@ -198,6 +209,44 @@ func TestBindBecause(t *testing.T) {
 				t.Errorf("CanBind at %s (-want +got):\n%s", test.addr, diff)
 			}
 		})
+	}
+}
+
+// Where the live tests allow any doubt about SO_REUSEPORT there need not be one,
+// and where they know more than a snapshot there has to be.
+func TestBindReusePort(t *testing.T) {
+	group := func(s *fdscan.Socket) { s.ReusePort = new(true) }
+	tests := []struct {
+		name    string
+		proto   fdscan.Protocol
+		addr    string
+		sockets []*fdscan.Socket
+		want    inspect.Bindable
+	}{
+		{"what is left over another family tells nothing of this one", fdscan.TCP, "0.0.0.0",
+			[]*fdscan.Socket{bindMade(fdscan.Listen, "0.0.0.0"), bindBuried("::1", time.Minute)}, inspect.BindNo},
+		{"a listener lets nothing through that was left before it", fdscan.TCP, "127.0.0.1",
+			[]*fdscan.Socket{bindMade(fdscan.Listen, "127.0.0.1"), bindBuried("127.0.0.1", time.Minute)}, inspect.BindNo},
+		{"a group at another address opens no way", fdscan.TCP, "127.0.0.1",
+			[]*fdscan.Socket{
+				bindWith(bindMade(fdscan.Bound, "127.0.0.1"), func(s *fdscan.Socket) { s.ReuseAddr = new(true) }),
+				bindWith(bindMade(fdscan.Listen, "127.0.0.2"), group),
+			}, inspect.BindNo},
+		{"a stranger whose option is unread may be behind a member", fdscan.UDP, "::1",
+			[]*fdscan.Socket{
+				bindWith(bindMade(fdscan.Bound, "::1"), func(s *fdscan.Socket) { s.UID, s.ReusePort = new(uint32(33)), nil }),
+				bindWith(bindMade(fdscan.Bound, "::"), group),
+			}, inspect.BindUnknown},
+	}
+	for _, test := range tests {
+		for _, o := range test.sockets {
+			o.Protocol = test.proto
+		}
+		for _, v := range inspect.CanBind(bindSnapshot(test.sockets...), test.proto, bindPort, netip.MustParseAddr(test.addr)) {
+			if v.Address.String() == test.addr && v.ReusePort != test.want {
+				t.Errorf("%s: %s, want %s: %s", test.name, v.ReusePort, test.want, v.Because)
+			}
+		}
 	}
 }
 

@@ -67,17 +67,37 @@ const (
 // bindPeers are the places of the listeners that answer.
 var bindPeers = [2]bindPlace{{bindAny4, false}, {bindAny6, true}}
 
-// bindNetwork moves the test's thread into a new network namespace. The thread
-// ends with the test.
-func bindNetwork(t testing.TB) *bindNet {
-	t.Helper()
+// bindNetwork runs f in a new network namespace, on a thread that ends with the
+// test.
+func bindNetwork(t *testing.T, f func(t *testing.T, n *bindNet)) {
 	testenv.NeedRoot(t)
 	testenv.NeedNetNS(t)
 	testenv.NeedIPv6(t)
 	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread outlives the test. While it is taken here, the
+		// subtest runs on another.
+		defer runtime.UnlockOSThread()
+		t.Run("thread", func(t *testing.T) { bindNetwork(t, f) })
+		return
+	}
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatalf("unshare: %v", err)
 	}
+	bindUp(t)
+	n := &bindNet{t: t, next: bindFirstPort}
+	n.draw(bindDrawLow, bindDrawHigh)
+	for i, p := range bindPeers {
+		w := &bindWorld{net: n, port: bindPeerPort}
+		t.Cleanup(w.close)
+		n.listeners[i] = w.listener(fdscan.TCP, p, bindOptions{})
+	}
+	f(t, n)
+}
+
+// bindUp sets the loopback device up, which gives it its addresses.
+func bindUp(t *testing.T) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatalf("socket: %v", err)
@@ -91,14 +111,6 @@ func bindNetwork(t testing.TB) *bindNet {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, up); err != nil {
 		t.Fatalf("set lo up: %v", err)
 	}
-	n := &bindNet{t: t, next: bindFirstPort}
-	n.draw(bindDrawLow, bindDrawHigh)
-	for i, p := range bindPeers {
-		w := &bindWorld{net: n, port: bindPeerPort}
-		t.Cleanup(w.close)
-		n.listeners[i] = w.listener(fdscan.TCP, p, bindOptions{})
-	}
-	return n
 }
 
 // draw sets the range from which connect(2) draws ports.

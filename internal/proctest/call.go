@@ -23,6 +23,8 @@ type call struct {
 	lax bool
 	// target is where a branch goes, as an index into the program.
 	target int
+	// self is whom identify means.
+	self *identity
 	// keep holds on to the memory that args point to.
 	keep any
 }
@@ -34,6 +36,8 @@ const (
 	// jumpUnlessZero goes to target unless register args[0] is 0: it tells a
 	// parent from its child.
 	jumpUnlessZero
+	// identify says who a raw child is, from here on.
+	identify
 )
 
 // registers is how many registers a program has; register 0 is never read.
@@ -101,9 +105,14 @@ func (p program) perform() error {
 	return nil
 }
 
-// failure is what a raw child writes to its standard output when a call that
-// must not fail does.
-type failure struct{ process, errno, index uint32 }
+// identity is how a raw child makes itself known to the supervisor.
+type identity struct {
+	// report is its message: the number of the process in the script, and when
+	// a call fails that must not, the error and the index of the call.
+	report struct{ process, errno, call uint32 }
+	// fd is where to send it.
+	fd uintptr
+}
 
 // performRaw runs the program in a raw child, and does not return. Like the
 // child side of syscall.forkExec, it calls nothing that could grow the stack,
@@ -111,10 +120,15 @@ type failure struct{ process, errno, index uint32 }
 //
 //go:nosplit
 //go:norace
-func (p program) performRaw(report *failure) {
+func (p program) performRaw() {
+	var self *identity
 	var regs [registers]uintptr
 	for pc := 0; pc < len(p); pc++ {
 		c := &p[pc]
+		if c.nr == identify {
+			self = c.self
+			continue
+		}
 		if c.nr == jump {
 			pc = c.target - 1
 			continue
@@ -137,8 +151,8 @@ func (p program) performRaw(report *failure) {
 			continue
 		}
 		if errno != 0 && !c.lax {
-			report.errno, report.index = uint32(errno), uint32(pc)
-			syscall.RawSyscall6(unix.SYS_WRITE, 1, uintptr(unsafe.Pointer(report)), unsafe.Sizeof(*report), 0, 0, 0)
+			self.report.errno, self.report.call = uint32(errno), uint32(pc)
+			syscall.RawSyscall6(unix.SYS_WRITE, self.fd, uintptr(unsafe.Pointer(&self.report)), unsafe.Sizeof(self.report), 0, 0, 0)
 			syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 1, 0, 0, 0, 0, 0)
 		}
 		regs[c.into] = r
@@ -151,14 +165,14 @@ func (p program) performRaw(report *failure) {
 // fork makes a raw child that runs the program, with the flags for clone(2)
 // besides SIGCHLD, and returns its pid. The calling goroutine is locked to its
 // thread, which is the child's parent as far as PR_SET_PDEATHSIG goes.
-func (p program) fork(flags uintptr, report *failure) (int, error) {
+func (p program) fork(flags uintptr) (int, error) {
 	// No signal may find the child while it still has Go's handlers.
 	all, saved := ^uint64(0), uint64(0)
 	mask := func(set, old *uint64) {
 		syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
 	}
 	mask(&all, &saved)
-	pid, errno := p.clone(flags|uintptr(unix.SIGCHLD), report)
+	pid, errno := p.clone(flags | uintptr(unix.SIGCHLD))
 	mask(&saved, nil)
 	if errno != 0 {
 		return 0, errno
@@ -168,10 +182,10 @@ func (p program) fork(flags uintptr, report *failure) (int, error) {
 
 //go:nosplit
 //go:norace
-func (p program) clone(flags uintptr, report *failure) (uintptr, syscall.Errno) {
+func (p program) clone(flags uintptr) (uintptr, syscall.Errno) {
 	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
 	if errno == 0 && pid == 0 {
-		p.performRaw(report)
+		p.performRaw()
 	}
 	return pid, errno
 }

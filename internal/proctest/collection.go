@@ -1,6 +1,7 @@
 package proctest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +25,7 @@ type reported struct {
 	// set; otherwise that in the supervisor's.
 	pid     int
 	inner   bool
+	raw     bool // it has never executed anything
 	end     end
 	table   table
 	threads []threadFact
@@ -83,7 +85,7 @@ func (c *collection) add(message []byte, pid int) error {
 		if err != nil {
 			return err
 		}
-		r.end, r.table = child.End, child.Table
+		r.end, r.table, r.raw = child.End, child.Table, true
 	}
 	for _, child := range f.Programs {
 		r, err := c.of(child.Process)
@@ -140,9 +142,20 @@ func (c *collection) settle() (*Process, error) {
 // settled reports whether a process and its threads are where they end.
 func (r *reported) settled() bool {
 	pid := r.process.PID
+	if r.end.Exits {
+		// A zombie may still have threads that are its children's parents.
+		stat, err := readStat(pid)
+		return err != nil || stat.state == 'Z' && !r.parent.reaps()
+	}
 	return r.end.reached(pid, pid) && !slices.ContainsFunc(r.threads, func(t threadFact) bool {
 		return !t.End.reached(pid, t.TID)
 	})
+}
+
+// reaps reports whether a process waits for its children when they end, as
+// roles do, and as the supervisor does for those of no one else.
+func (r *reported) reaps() bool {
+	return r == nil || r.end.Exits || !r.raw && r.end.Program == "" && r.end.State != "T"
 }
 
 // reached reports whether a thread goes on as it says. A thread that is gone,
@@ -153,11 +166,10 @@ func (e end) reached(pid, tid int) bool {
 		return true
 	}
 	switch {
-	case e.Exits:
-		return stat.state == 'Z'
 	case e.Program != "":
+		// Its loader runs, or waits for a disk (D): the program itself sleeps.
 		path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-		return err != nil || path == e.Program && stat.state != 'R'
+		return err != nil || path == e.Program && strings.IndexByte("STtZ", stat.state) >= 0
 	case e.State != "":
 		return strings.IndexByte(e.State, stat.state) >= 0
 	}
@@ -184,10 +196,10 @@ func (r *reported) fill() error {
 		return err
 	}
 	showing := 0 // the thread that shows the table of the process, if its leader does not
-	if stat.state == 'Z' && len(p.TIDs) > 1 {
-		showing = p.TIDs[1]
+	if stat.state == 'Z' {
+		showing = r.otherThread()
 	}
-	p.NetNS, _ = netNS(fmt.Sprintf("/proc/%d/task/%d/ns/net", p.PID, max(showing, p.TIDs[0])))
+	p.NetNS, _ = netNS(fmt.Sprintf("/proc/%d/task/%d/ns/net", p.PID, cmp.Or(showing, p.PID)))
 	if err := p.addDescriptors(r.table, showing); err != nil {
 		return err
 	}
@@ -197,6 +209,18 @@ func (r *reported) fill() error {
 		}
 	}
 	return nil
+}
+
+// otherThread returns a thread besides the leader that has the process's table;
+// 0 when there is none.
+func (r *reported) otherThread() int {
+	for _, tid := range r.process.TIDs {
+		own := slices.ContainsFunc(r.threads, func(t threadFact) bool { return t.TID == tid && t.Table != nil })
+		if tid != r.process.PID && !own {
+			return tid
+		}
+	}
+	return 0
 }
 
 // addDescriptors adds those of a table that a thread shows; 0 is the leader.

@@ -63,7 +63,7 @@ func parse(script string) ([]*operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(ops, false); err != nil {
+	if err := check(ops, nil); err != nil {
 		return nil, err
 	}
 	if ops, err = expand(ops); err != nil {
@@ -82,12 +82,16 @@ const (
 )
 
 // parser cuts a script into words. A word in double quotes is a Go string; it
-// is never an option, a brace, or a separator.
+// is never an option, a brace, or a separator. A word that begins with # begins
+// a comment, to the end of the line.
 type parser struct{ rest string }
 
 // next returns the next token; ok is false at the end of the script.
 func (p *parser) next() (token string, quoted, ok bool, err error) {
 	p.rest = strings.TrimLeft(p.rest, " \t\r")
+	if strings.HasPrefix(p.rest, "#") {
+		p.rest = strings.TrimLeftFunc(p.rest, func(r rune) bool { return r != '\n' })
+	}
 	switch {
 	case p.rest == "":
 		return "", false, false, nil
@@ -234,9 +238,9 @@ var optionForms = func() map[string]*regexp.Regexp {
 	return forms
 }()
 
-// check reports the first operation that does not meet its specification. The
-// operations of a raw child, whose fork has no exec, are system calls only.
-func check(ops []*operation, raw bool) error {
+// check reports the first operation that does not meet its specification, or
+// cannot stand in the block of the one around it.
+func check(ops []*operation, around *specification) error {
 	for i, op := range ops {
 		spec, ok := specifications[op.Name]
 		switch {
@@ -246,8 +250,10 @@ func check(ops []*operation, raw bool) error {
 			return fmt.Errorf("%s: usage: %s", op, spec.usage)
 		case op.Body != nil && !spec.block:
 			return fmt.Errorf("%s takes no block", op.Name)
-		case raw && spec.compile == nil && !spec.raw:
-			return fmt.Errorf("%s: a raw fork cannot do this; use exec { … }", op)
+		case op.Body == nil && spec.block && spec.max == 0:
+			return fmt.Errorf("%s needs a block", op.Name)
+		case around != nil && around.admits != nil && !around.admits(spec):
+			return fmt.Errorf("%s: not inside of %s { … }", op, around.name)
 		case spec.last && i != len(ops)-1:
 			return fmt.Errorf("%s: nothing can follow it", op)
 		}
@@ -259,7 +265,7 @@ func check(ops []*operation, raw bool) error {
 				return fmt.Errorf("%s: %s=%q does not match %s", op, key, value, form)
 			}
 		}
-		if err := check(op.Body, raw || spec.raw); err != nil {
+		if err := check(op.Body, spec); err != nil {
 			return err
 		}
 	}

@@ -145,19 +145,16 @@ func (l *launch) forkExec(path string, argv, environment []string) (pid int, err
 		defer unix.Close(fd)
 		files = append(files, uintptr(fd))
 	}
-	err = l.inNamespace(func() (err error) {
+	execute := func() (err error) {
 		pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: environment, Files: files, Sys: &l.attributes})
 		return err
-	})
-	return pid, err
-}
-
-// inNamespace calls f, in a new network namespace if the launch asks for one.
-func (l *launch) inNamespace(f func() error) error {
-	if !l.newNet {
-		return f()
 	}
-	return inNewNet(f)
+	if l.newNet {
+		err = inNewNet(execute)
+	} else {
+		err = execute()
+	}
+	return pid, err
 }
 
 // inNewNet calls f with the calling thread, which is locked, in a new network
@@ -227,26 +224,29 @@ func (r *role) inherited(passed []entry) table {
 // copyOfProgram returns the path of a copy of this program under another name.
 func copyOfProgram(directory, name string) (string, error) {
 	path := filepath.Join(directory, filepath.Base(name))
+	if unix.Access(path, unix.X_OK) == nil {
+		return path, nil
+	}
 	from, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", fmt.Errorf("open /proc/self/exe: %w", err)
 	}
 	defer unix.Close(from)
-	to, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o755)
-	if err == unix.EEXIST {
-		return path, nil
+	// Another process of the role may want it too.
+	temporary := fmt.Sprintf("%s.%d", path, unix.Getpid())
+	to, err := unix.Open(temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o755)
+	if err != nil {
+		return "", fmt.Errorf("create %s: %w", temporary, err)
+	}
+	for n := 1; n > 0 && err == nil; {
+		n, err = unix.Sendfile(to, from, nil, 1<<30)
+	}
+	unix.Close(to) // what is open for writing cannot be executed
+	if err == nil {
+		err = unix.Rename(temporary, path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("create %s: %w", path, err)
+		return "", fmt.Errorf("copy the program to %s: %w", path, err)
 	}
-	defer unix.Close(to)
-	for {
-		n, err := unix.Sendfile(to, from, nil, 1<<30)
-		if err != nil {
-			return "", fmt.Errorf("copy the program to %s: %w", path, err)
-		}
-		if n == 0 {
-			return path, nil
-		}
-	}
+	return path, nil
 }

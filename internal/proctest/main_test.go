@@ -1,11 +1,12 @@
 package proctest
 
 import (
-	"os"
 	"testing"
+
+	"stray/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
 	Main()
-	os.Exit(m.Run())
+	testenv.Main(m)
 }

@@ -19,7 +19,7 @@ var _ = define(&specification{
 		"descriptors at 3 and up, as service managers do, and the value self stands for the pid: " +
 		"exec LISTEN_FDS=1 LISTEN_PID=self pass=web { … }. as runs the role from a copy of this program with that name. " +
 		"newnet, newpid and newuser give it namespaces of its own, with loopback up; uid is its user and group. " +
-		"stdio, of a bare role, leaves it the standard descriptors.",
+		"stdio, of a bare role, leaves it the standard descriptors. A program is in place when it sleeps.",
 	max: -1, options: []string{"times", "as", "newnet", "newpid", "newuser", "stdio", "uid", "pass"}, block: true, process: true,
 	run: func(r *role, op *operation) error {
 		c, err := parseCommand(op)
@@ -27,19 +27,6 @@ var _ = define(&specification{
 			return err
 		}
 		l := launch{environment: environment(), stdio: [3]int{0, 1, 2}}
-		switch {
-		case !r.Silent:
-			if op.Body == nil {
-				l.stdio[1] = 0 // what it says would be taken for a report
-			}
-		case !op.on("stdio"):
-			null, err := openHigh("/dev/null", unix.O_RDWR)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(null)
-			l.stdio = [3]int{null, null, null}
-		}
 		if err := l.options(op, r.table); err != nil {
 			return err
 		}
@@ -56,6 +43,17 @@ var _ = define(&specification{
 			req.Operations = []*operation{{Name: "become", Args: op.Args, Body: op.Body}}
 		} else {
 			l.environment = append(l.environment, c.environment...)
+		}
+		switch {
+		case !r.Silent && req.Operations == nil:
+			l.stdio[1] = 0 // what a program says would be taken for a report
+		case r.Silent && !op.on("stdio"):
+			null, err := openHigh("/dev/null", unix.O_RDWR)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(null)
+			l.stdio = [3]int{null, null, null}
 		}
 		if req.Operations == nil {
 			pid, err := l.program(c.path, c.argv)

@@ -1,6 +1,7 @@
 package proctest
 
 import (
+	"math"
 	"slices"
 	"unsafe"
 
@@ -9,62 +10,94 @@ import (
 
 var _ = define(&specification{
 	usage: "fork [times=N share=0|1 stdio=0|1] { … }",
-	text: "forks without exec: the child runs only system calls, and has every descriptor. Its operations are those " +
-		"that no exec block needs: close, cloexec, fork, serve, exit and others. With share, it has no copy of the " +
+	text: "forks without exec: the child makes only system calls, and has every descriptor. It can close, cloexec, fork, lock, " +
+		"map, seccomp, send, session, shutdown, undumpable, and end with serve, exit or stop. With share, it has no copy of the " +
 		"descriptor table, but the same one (CLONE_FILES). " +
 		"stdio, of a bare role, leaves it the standard descriptors.",
-	options: []string{"times", "share", "stdio"}, block: true, process: true, raw: true,
+	options: []string{"times", "share", "stdio"}, block: true, process: true,
+	admits: func(inner *specification) bool { return inner.compile != nil || inner.name == "fork" },
 	run: func(r *role, op *operation) error {
-		var p program
-		// Go's handlers must not run in the child.
-		defaults := new([64]byte) // struct sigaction: SIG_DFL, no flags
-		empty := new(uint64)
-		for signal := 1; signal <= 64; signal++ {
-			c := p.add(unix.SYS_RT_SIGACTION, uintptr(signal), pointer(defaults), 0, unsafe.Sizeof(*empty))
-			c.lax, c.keep = true, defaults
+		c := rawChild{op: op, identity: &identity{}, orphan: leaves(r.Operations)}
+		if op.on("share") && !r.Silent {
+			if err := unix.Dup3(1, c.privateReport(), unix.O_CLOEXEC); err != nil {
+				return err
+			}
 		}
-		p.add(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, pointer(empty), 0, unsafe.Sizeof(*empty)).keep = empty
-		flags, t := op.shareTable(&r.table)
-		if err := r.compileChild(&p, op, t, leaves(r.Operations)); err != nil {
+		var p program
+		p.forgetHandlers()
+		if err := r.compile(&p, c, &r.table, 1); err != nil {
 			return err
 		}
-		_, err := p.fork(flags, &failure{process: uint32(op.Process)})
+		_, err := p.fork(c.flags())
 		return err
 	},
 })
 
-// shareTable returns the flags for clone(2), and the table of the child: the
-// parent's, or a copy.
-func (op *operation) shareTable(t *table) (flags uintptr, child *table) {
-	if op.on("share") {
-		return unix.CLONE_FILES, t
-	}
-	return 0, new(slices.Clone(*t))
+// rawChild is a child by fork without exec.
+type rawChild struct {
+	op *operation
+	*identity
+	// orphan tells that its parent ends before it.
+	orphan bool
 }
 
-// compileChild appends what a raw child does from its birth to its end. Its
-// parent leaves it when it ends before it.
-func (r *role) compileChild(p *program, op *operation, t *table, orphan bool) error {
-	if orphan {
+// flags are those for clone(2).
+func (c rawChild) flags() uintptr {
+	if c.op.on("share") {
+		return unix.CLONE_FILES
+	}
+	return 0
+}
+
+// privateReport is the descriptor for the report of a child that shares its
+// parent's table: 1 is closed for it when its parent has reported.
+func (c rawChild) privateReport() int { return highDescriptor + 100 + c.op.Process }
+
+// forgetHandlers undoes what the Go runtime has done to signals.
+func (p *program) forgetHandlers() {
+	defaults := new([64]byte) // struct sigaction: SIG_DFL, no flags
+	empty := new(uint64)
+	for signal := 1; signal <= 64; signal++ {
+		c := p.add(unix.SYS_RT_SIGACTION, uintptr(signal), pointer(defaults), 0, unsafe.Sizeof(*empty))
+		c.lax, c.keep = true, defaults
+	}
+	p.add(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, pointer(empty), 0, unsafe.Sizeof(*empty)).keep = empty
+}
+
+// compile appends what a raw child does from its birth to its end. Its parent's
+// table is t, and report the descriptor to which its parent reports.
+func (r *role) compile(p *program, c rawChild, t *table, report int) error {
+	p.add(identify).self = c.identity
+	c.report.process = uint32(c.op.Process)
+	if c.op.on("share") {
+		c.fd = uintptr(c.privateReport())
+	} else {
+		c.fd = 1
+		t = new(slices.Clone(*t))
+		if report != 1 {
+			p.add(unix.SYS_DUP3, uintptr(report), 1)
+		}
+		// What is there is about the reports of others.
+		p.add(unix.SYS_CLOSE_RANGE, highDescriptor, math.MaxUint32, 0)
+	}
+	if r.Silent {
+		c.fd = math.MaxUint32 // none
+	}
+	if c.orphan {
 		p.bound()
 	} else {
 		p.add(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL))
 	}
-	if r.Silent && !op.on("stdio") && !op.on("share") {
+	if r.Silent && !c.op.on("stdio") && !c.op.on("share") {
 		p.detach()
 	}
 	ending := pausing()
-	for _, inner := range op.Body {
+	for _, inner := range c.op.Body {
 		if inner.Name == "fork" {
-			const child = 1
-			flags, grandchildren := inner.shareTable(t)
-			p.add(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD)).into = child
-			branch := len(*p)
-			p.add(jumpUnlessZero, child)
-			if err := r.compileChild(p, inner, grandchildren, leaves(op.Body)); err != nil {
+			child := rawChild{op: inner, identity: &identity{}, orphan: leaves(c.op.Body)}
+			if err := r.compileFork(p, child, t, int(c.fd)); err != nil {
 				return err
 			}
-			(*p)[branch].target = len(*p)
 			continue
 		}
 		calls, err := specifications[inner.Name].compile(t, inner)
@@ -76,14 +109,31 @@ func (r *role) compileChild(p *program, op *operation, t *table, orphan bool) er
 		}
 	}
 	if !r.Silent {
-		report := &failure{process: uint32(op.Process)}
-		p.add(unix.SYS_WRITE, 1, pointer(report), unsafe.Sizeof(*report)).keep = report
-	}
-	if !r.Silent && !op.on("share") { // a shared one its owner ends
-		p.add(unix.SYS_DUP3, 0, 1)
+		p.add(unix.SYS_WRITE, c.fd, pointer(&c.report), unsafe.Sizeof(c.report)).keep = c.identity
+		if c.op.on("share") {
+			p.add(unix.SYS_CLOSE, c.fd)
+		} else {
+			p.add(unix.SYS_DUP3, 0, 1)
+		}
 	}
 	p.append(ending.finale)
-	r.facts.Raw = append(r.facts.Raw, rawFact{Process: op.Process, Table: slices.Clone(*t), End: ending.end})
+	r.facts.Raw = append(r.facts.Raw, rawFact{Process: c.op.Process, Table: slices.Clone(*t), End: ending.end})
+	return nil
+}
+
+// compileFork appends a fork by a raw child, and what its own child does.
+func (r *role) compileFork(p *program, child rawChild, t *table, report int) error {
+	if child.op.on("share") && !r.Silent {
+		p.add(unix.SYS_DUP3, uintptr(report), uintptr(child.privateReport()), unix.O_CLOEXEC)
+	}
+	const pid = 1
+	p.add(unix.SYS_CLONE, child.flags()|uintptr(unix.SIGCHLD)).into = pid
+	branch := len(*p)
+	p.add(jumpUnlessZero, pid)
+	if err := r.compile(p, child, t, report); err != nil {
+		return err
+	}
+	(*p)[branch].target = len(*p)
 	return nil
 }
 

@@ -11,13 +11,10 @@ var _ = define(&specification{
 	usage: "netns { … }",
 	text: "carries out operations in a new network namespace, loopback up, and goes back. What sockets are made in it " +
 		"belong to it, although no process does.",
-	block: true,
+	block: true, admits: func(inner *specification) bool { return !inner.last },
 	run: func(r *role, op *operation) error {
 		return inNewNet(func() error {
 			for _, inner := range op.Body {
-				if specifications[inner.Name].last {
-					return fmt.Errorf("%s: not inside of netns", inner)
-				}
 				if err := r.do(inner); err != nil {
 					return fmt.Errorf("%s: %w", inner, err)
 				}

@@ -69,15 +69,23 @@ func childrenOf(parent int) []int {
 
 // outerPID returns the pid, as seen here, of a child that its parent knows as inner.
 func outerPID(parent, inner int) int {
+	if len(nestedPIDs(parent)) < 2 {
+		return inner
+	}
 	for _, pid := range childrenOf(parent) {
-		for line := range strings.Lines(procText(pid, "status")) {
-			if pids, ok := strings.CutPrefix(line, "NSpid:"); ok {
-				fields := strings.Fields(pids)
-				if fields[len(fields)-1] == strconv.Itoa(inner) {
-					return pid
-				}
-			}
+		if pids := nestedPIDs(pid); len(pids) > 0 && pids[len(pids)-1] == strconv.Itoa(inner) {
+			return pid
 		}
 	}
 	return inner
+}
+
+// nestedPIDs returns the pids of a process, from that here to the innermost.
+func nestedPIDs(pid int) []string {
+	for line := range strings.Lines(procText(pid, "status")) {
+		if pids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return strings.Fields(pids)
+		}
+	}
+	return nil
 }

@@ -6,23 +6,49 @@
 //
 //	p := proctest.Start(t, `
 //		listen tcp4 127.0.0.1:0 name=web
-//		fork { pause }
+//		fork { serve sleep }
 //		exec sleep 60`)
 //	p.Socket("web").Port()
 //	p.Children[0].PID
 //
 // Operations are carried out in order; they are separated by new lines or
-// semicolons, and Language describes them. Start returns when everything is in
-// place: each process is in the very system call that its role ends with. When
-// the test ends, so does every process.
+// semicolons, and Language describes them (holder -help prints it). Blocks are
+// other processes: fork { … } executes nothing and makes only system calls,
+// exec { … } is this program again, or a program, exec sleep 60. Operations
+// mean the descriptor made last, unless they name one. A process ends with
+// serve …, exit, stop, or become …, and pauses otherwise. Some more:
 //
-// A package that uses it calls Main first thing in TestMain.
+//	listen tcp4 127.0.0.1:0; fork { }; exit                      # the opener is gone
+//	listen tcp4 127.0.0.1:0; fork times=3 { serve accept }       # prefork
+//	listen tcp6 [::]:0 v6only=0 cloexec=1; exec pass=listen LISTEN_FDS=1 LISTEN_PID=self sleep 60
+//	listen tcp4 127.0.0.1:0 name=web; thread own=1 { serve accept web }; close web
+//	listen tcp4 127.0.0.1:0; uring                               # or: scm listen
+//	exec newnet=1 newpid=1 uid=65534 { listen tcp4 127.0.0.1:8080 }
+//
+// Start returns when everything is in place: each process is in the very system
+// call that its role ends with. When the test ends, so does every process.
+//
+// A package that uses it calls Main first thing in TestMain:
+//
+//	func TestMain(m *testing.M) {
+//		proctest.Main()
+//		testenv.Main(m)
+//	}
+//
+// or, for scripts, where the command holder and ScriptCommands play roles,
+//
+//	func TestMain(m *testing.M) {
+//		proctest.Main()
+//		testscript.Main(testenv.Checked(m), map[string]func(){"holder": proctest.Main, …})
+//	}
 package proctest
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -128,6 +154,9 @@ func (p *Process) Descriptor(name string) Descriptor {
 	panic(fmt.Sprintf("proctest: pid %d has no descriptor %q", p.PID, name))
 }
 
+// mainCalled tells that this program can play roles.
+var mainCalled bool
+
 // Main plays the role that this process has been executed for, and does not
 // return then. It is the first thing that a TestMain calls; and it is the
 // function of the command holder of testscript.Main:
@@ -142,6 +171,7 @@ func (p *Process) Descriptor(name string) Descriptor {
 // script, unless that ends in serve: what it leaves behind is nobody's, for at
 // most a minute, and programs for as long as they run.
 func Main() {
+	mainCalled = true
 	switch os.Getenv(roleVariable) {
 	case "role":
 		playRole()
@@ -174,10 +204,22 @@ func Start(t testing.TB, script ...string) *Process {
 
 // start plays the script; end is to be called once.
 func start(script string) (p *Process, end func() error, err error) {
+	if !mainCalled {
+		return nil, nil, errors.New("TestMain has to call proctest.Main first")
+	}
 	if _, err := parse(script); err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.Command("/proc/self/exe", script)
+	directory, err := copiesDirectory()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(directory)
+		}
+	}()
+	cmd := exec.Command("/proc/self/exe", "-directory", directory, "--", script)
 	cmd.Args[0] = roleName
 	cmd.Env = roleEnvironment(environment(), "supervisor")
 	cmd.Stderr = os.Stderr
@@ -192,32 +234,40 @@ func start(script string) (p *Process, end func() error, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
-	// A supervisor that hangs is killed, and with it the role: the reading ends.
-	timer := time.AfterFunc(2*settleTime, func() { cmd.Process.Kill() })
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	timer.Stop()
-	var a answer
-	if err == nil {
-		err = json.Unmarshal(line, &a)
-	}
-	if err == nil && a.Error != "" {
-		err = fmt.Errorf("%s", a.Error)
-	}
-	end = func() error {
+	wait := func() error {
 		stdin.Close()
-		timer := time.AfterFunc(settleTime, func() { cmd.Process.Kill() })
-		defer timer.Stop()
-		if err := cmd.Wait(); err != nil {
-			return fmt.Errorf("supervisor: %w", err)
-		}
-		return a.Process.gone()
+		defer time.AfterFunc(settleTime, func() { cmd.Process.Kill() }).Stop()
+		return cmd.Wait()
 	}
-	if err != nil {
-		stdin.Close()
-		cmd.Wait()
+	if p, err = readAnswer(cmd, stdout); err != nil {
+		wait()
 		return nil, nil, err
 	}
-	return a.Process, end, nil
+	return p, func() error {
+		defer os.RemoveAll(directory)
+		if err := wait(); err != nil {
+			return fmt.Errorf("supervisor: %w", err)
+		}
+		return p.gone()
+	}, nil
+}
+
+// readAnswer reads what a supervisor tells.
+func readAnswer(supervisor *exec.Cmd, stdout io.Reader) (*Process, error) {
+	// A supervisor that hangs is killed, and with it the role: the reading ends.
+	defer time.AfterFunc(3*settleTime, func() { supervisor.Process.Kill() }).Stop()
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("read from supervisor: %w", err)
+	}
+	var a answer
+	if err := json.Unmarshal(line, &a); err != nil {
+		return nil, err
+	}
+	if a.Error != "" {
+		return nil, errors.New(a.Error)
+	}
+	return a.Process, nil
 }
 
 // gone reports a process of the role that still lives.

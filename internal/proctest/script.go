@@ -2,6 +2,7 @@ package proctest
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -29,12 +30,36 @@ func executeHolder(args []string) int {
 
 // supervise is the main function of a supervisor.
 func supervise(args []string) int {
-	s := supervisor{}
-	if len(args) >= 2 && args[0] == "-ready" {
-		s.ready, args = args[1], args[2:]
+	var s supervisor
+	flags := flag.NewFlagSet(roleName, flag.ContinueOnError)
+	flags.StringVar(&s.ready, "ready", "", "write the facts to this `FILE`, as KEY=VALUE lines")
+	flags.StringVar(&s.directory, "directory", "", "put copies of the program there")
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "usage: holder [-ready FILE | -bare] SCRIPT…\n\n%s", Language())
 	}
-	s.script = strings.Join(args, " ")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if s.directory == "" {
+		directory, err := copiesDirectory()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "holder:", err)
+			return 1
+		}
+		defer os.RemoveAll(directory)
+		s.directory = directory
+	}
+	s.script = strings.Join(flags.Args(), " ")
 	return s.run()
+}
+
+// copiesDirectory makes a directory, which every user can enter.
+func copiesDirectory() (string, error) {
+	directory, err := os.MkdirTemp("", roleName)
+	if err != nil {
+		return "", err
+	}
+	return directory, os.Chmod(directory, 0o755)
 }
 
 // tell passes the answer on: to the ready file as KEY=VALUE lines (Variables),

@@ -10,13 +10,15 @@ import (
 // specification says what an operation is, and how it is done: exactly one of
 // expand, compile and run is set.
 type specification struct {
+	name        string // the first word of usage
 	usage, text string
 	min, max    int // number of arguments; max is -1 for any
 	options     []string
 	block       bool // it takes a body
 	process     bool // its body or its program is another process
-	raw         bool // its body runs as system calls only
 	last        bool // nothing can follow it
+	// admits reports whether an operation can stand in its body; nil means any.
+	admits func(inner *specification) bool
 	// expand returns the operations that it is short for, as a script.
 	expand func(op *operation) string
 	// compile returns the operation as system calls, and changes the table as
@@ -30,13 +32,13 @@ type specification struct {
 // files of the operations.
 var specifications = map[string]*specification{}
 
-// define enters an operation, by the first word of its usage.
+// define enters an operation.
 func define(spec *specification) *specification {
-	name, _, _ := strings.Cut(spec.usage, " ")
-	if specifications[name] != nil {
-		panic("proctest: two specifications of " + name)
+	spec.name, _, _ = strings.Cut(spec.usage, " ")
+	if specifications[spec.name] != nil {
+		panic("proctest: two specifications of " + spec.name)
 	}
-	specifications[name] = spec
+	specifications[spec.name] = spec
 	return spec
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,8 @@ import (
 // to end kills all of them: that is, until wait(2) says that none is left.
 type supervisor struct {
 	script string
+	// directory is for copies of the program.
+	directory string
 	// ready is a file to write the facts to, for scripts; empty to write them
 	// to the standard output, as JSON.
 	ready string
@@ -47,15 +50,7 @@ func (s *supervisor) run() int {
 
 	told := make(chan answer, 1)
 	runtime.LockOSThread() // the parent of the role, whose end would kill it
-	directory, err := os.MkdirTemp("", "holder")
-	if err == nil {
-		defer os.RemoveAll(directory)
-		err = os.Chmod(directory, 0o755)
-	}
-	if err == nil {
-		err = s.start(directory, told)
-	}
-	if err != nil {
+	if err := s.start(told); err != nil {
 		told <- answer{Error: err.Error()}
 	}
 	defer s.killAll()
@@ -72,7 +67,7 @@ func (s *supervisor) run() int {
 }
 
 // start executes the role; what its processes report is told when all are in place.
-func (s *supervisor) start(directory string, told chan<- answer) error {
+func (s *supervisor) start(told chan<- answer) error {
 	ops, err := parse(s.script)
 	if err != nil {
 		return err
@@ -96,7 +91,7 @@ func (s *supervisor) start(directory string, told chan<- answer) error {
 	go s.reap()
 	l := launch{environment: environment(), stdio: [3]int{0, pair[1], 2}}
 	l.attributes.Pdeathsig = unix.SIGKILL
-	err = l.role(&request{Process: 1, Operations: ops, Name: roleName, Directory: directory})
+	err = l.role(&request{Process: 1, Operations: ops, Name: roleName, Directory: s.directory})
 	unix.Close(pair[1])
 	if err != nil {
 		return err
@@ -163,11 +158,11 @@ func receive(fd int) ([]byte, int, error) {
 
 // decodeReport tells the report of a role from that of a raw child.
 func decodeReport(message []byte) (f facts, raw bool, err error) {
-	if len(message) == binary.Size(failure{}) {
+	if len(message) == int(unsafe.Sizeof(identity{}.report)) {
 		word := func(i int) uint32 { return binary.NativeEndian.Uint32(message[4*i:]) }
 		f.Process = int(word(0))
 		if errno := word(1); errno != 0 {
-			f.Error = fmt.Sprintf("system call %d of a raw child: %v", word(2), unix.Errno(errno))
+			f.Error = fmt.Sprintf("call %d of process %d, a raw child: %v", word(2), f.Process, unix.Errno(errno))
 		}
 		return f, true, nil
 	}
@@ -189,14 +184,11 @@ func (s *supervisor) awaitEnd(over chan<- struct{}) {
 			return
 		}
 		pidfd, err := unix.PidfdOpen(unix.Getppid(), 0)
-		for err == nil {
+		if err != nil {
+			return
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-			if err == nil {
-				return
-			}
-			if err == unix.EINTR {
-				err = nil
-			}
 		}
 	}()
 	select {

@@ -15,6 +15,10 @@ import (
 // sockDiagByFamily is SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
 const sockDiagByFamily = 20
 
+// tcpDiagGetSock is TCPDIAG_GETSOCK of linux/inet_diag.h, the older request. It
+// knows TCP only, and is the one that walks the table once for both families.
+const tcpDiagGetSock = 18
+
 // receiveBuffer is what the kernel fills at most in one go: netlink_dump
 // never makes a datagram larger than 32 KiB unless asked to.
 const receiveBuffer = 128 << 10
@@ -61,53 +65,75 @@ func Dial() (*Conn, error) {
 }
 
 // DialIn opens a Conn to the network namespace that nsfd refers to. It needs
-// CAP_SYS_ADMIN in that namespace. A netlink socket stays in the namespace in
-// which it was made, so the thread that enters it is used once and thrown away.
+// CAP_SYS_ADMIN in that namespace and in the caller's. A netlink socket stays in
+// the namespace in which it was made, so the thread that enters it is used once
+// and thrown away.
 func DialIn(nsfd int) (*Conn, error) {
 	type result struct {
-		t   Transport
+		c   *Conn
 		err error
 	}
 	done := make(chan result, 1)
 	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread does not end with its goroutine, and its namespace
+			// is what /proc/self shows. While it is taken, another thread has to
+			// do it.
+			c, err := DialIn(nsfd)
+			runtime.UnlockOSThread()
+			done <- result{c, err}
+			return
+		}
 		// Never unlocked: the runtime ends the thread with the goroutine,
 		// and no other goroutine ever runs in the foreign namespace.
-		runtime.LockOSThread()
 		if err := unix.Setns(nsfd, unix.CLONE_NEWNET); err != nil {
 			done <- result{err: fmt.Errorf("setns: %w", err)}
 			return
 		}
-		t, err := dial()
-		done <- result{t, err}
+		c, err := Dial()
+		done <- result{c, err}
 	}()
 	r := <-done
-	if r.err != nil {
-		return nil, r.err
-	}
-	return NewConn(r.t), nil
+	return r.c, r.err
 }
 
 // Close closes the transport.
 func (c *Conn) Close() error { return c.transport.Close() }
 
-// dump sends one request and hands every reply to parse. When the kernel says
-// that the table changed meanwhile, restart is called and the dump repeated.
-func (c *Conn) dump(body []byte, restart func(), parse func(payload []byte) error) error {
-	var err error
+// dump sends one request and returns the rows of the reply; those that came
+// before an error come with it. When the kernel says that the table changed
+// meanwhile, the dump is repeated. A row that cannot be parsed is an error, but
+// the reply is read to its end all the same: before that the kernel takes no
+// other request (EBUSY).
+func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error)) (rows []T, err error) {
 	for range maxTries {
-		restart()
-		if err = c.dumpOnce(body, parse); !errors.Is(err, ErrInterrupted) {
-			return err
+		rows = rows[:0]
+		var broken error
+		err = c.dumpOnce(kind, body, func(payload []byte) {
+			row, err := parse(payload)
+			switch {
+			case err == nil:
+				rows = append(rows, row)
+			case broken == nil:
+				broken = err
+			}
+		})
+		if err == nil {
+			err = broken
+		}
+		if !errors.Is(err, ErrInterrupted) {
+			break
 		}
 	}
-	return err
+	return rows, err
 }
 
-func (c *Conn) dumpOnce(body []byte, parse func(payload []byte) error) error {
+func (c *Conn) dumpOnce(kind uint16, body []byte, row func(payload []byte)) error {
 	c.seq++
 	request := make([]byte, 0, unix.NLMSG_HDRLEN+len(body))
 	request = binary.NativeEndian.AppendUint32(request, uint32(unix.NLMSG_HDRLEN+len(body)))
-	request = binary.NativeEndian.AppendUint16(request, sockDiagByFamily)
+	request = binary.NativeEndian.AppendUint16(request, kind)
 	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	request = binary.NativeEndian.AppendUint32(request, c.seq)
 	request = binary.NativeEndian.AppendUint32(request, 0)
@@ -121,7 +147,7 @@ func (c *Conn) dumpOnce(body []byte, parse func(payload []byte) error) error {
 		if err != nil {
 			return fmt.Errorf("receive reply: %w", err)
 		}
-		done, intr, err := c.datagram(c.buf[:n], parse)
+		done, intr, err := c.datagram(c.buf[:n], row)
 		interrupted = interrupted || intr
 		switch {
 		case err != nil:
@@ -135,7 +161,7 @@ func (c *Conn) dumpOnce(body []byte, parse func(payload []byte) error) error {
 }
 
 // datagram walks the messages of one datagram.
-func (c *Conn) datagram(b []byte, parse func(payload []byte) error) (done, interrupted bool, err error) {
+func (c *Conn) datagram(b []byte, row func(payload []byte)) (done, interrupted bool, err error) {
 	for len(b) > 0 {
 		if len(b) < unix.NLMSG_HDRLEN {
 			return false, interrupted, fmt.Errorf("parse reply: %d bytes left, a header has %d", len(b), unix.NLMSG_HDRLEN)
@@ -165,10 +191,8 @@ func (c *Conn) datagram(b []byte, parse func(payload []byte) error) (done, inter
 				return false, interrupted, errors.New("parse reply: short error message")
 			}
 			return true, interrupted, kernelError(int32(binary.NativeEndian.Uint32(payload)))
-		case sockDiagByFamily:
-			if err := parse(payload); err != nil {
-				return false, interrupted, err
-			}
+		case sockDiagByFamily, tcpDiagGetSock:
+			row(payload)
 		}
 	}
 	return false, interrupted, nil
@@ -238,7 +262,7 @@ func (s socket) Send(request []byte) error {
 
 func (s socket) Receive(buf []byte) (int, error) {
 	for {
-		n, _, flags, _, err := unix.Recvmsg(int(s), buf, nil, 0)
+		n, _, flags, from, err := unix.Recvmsg(int(s), buf, nil, 0)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -249,7 +273,10 @@ func (s socket) Receive(buf []byte) (int, error) {
 		case n == 0:
 			return 0, errors.New("connection ended")
 		}
-		return n, nil
+		// Port 0 is the kernel; a privileged process may write here too.
+		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
+			return n, nil
+		}
 	}
 }
 

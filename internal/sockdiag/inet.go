@@ -48,7 +48,9 @@ const sizeofInetMsg = 72
 
 // InetRequest asks for the sockets of one family and protocol.
 type InetRequest struct {
-	Family   uint8  // unix.AF_INET or unix.AF_INET6
+	// Family is unix.AF_INET, unix.AF_INET6 or, for TCP, unix.AF_UNSPEC: both
+	// families by one walk over the table.
+	Family   uint8
 	Protocol uint32 // unix.IPPROTO_TCP, _UDP, _UDPLITE, _MPTCP
 	States   uint32 // a bit for each state
 	// PortLow and PortHigh bound the local port; both 0 asks for all.
@@ -74,17 +76,11 @@ type Inet struct {
 	CgroupID          uint64 // 0 when not reported (Linux 5.9)
 }
 
-// Inet returns the rows that r asks for. On ErrInterrupted the rows of the
-// last try come with the error.
+// Inet returns the rows that r asks for; those that came before an error come
+// with it.
 func (c *Conn) Inet(r InetRequest) ([]Inet, error) {
-	var rows []Inet
-	err := c.dump(r.encode(), func() { rows = rows[:0] }, func(payload []byte) error {
-		row, err := parseInet(payload)
-		if err == nil {
-			rows = append(rows, row)
-		}
-		return err
-	})
+	kind, body := r.encode()
+	rows, err := dump(c, kind, body, parseInet)
 	if err != nil {
 		err = fmt.Errorf("sock_diag %s: %w", r.name(), err)
 	}
@@ -99,18 +95,29 @@ func (r InetRequest) name() string {
 	return names[r.Protocol]
 }
 
-// encode makes a struct inet_diag_req_v2 and its attributes.
-func (r InetRequest) encode() []byte {
-	protocol := uint8(r.Protocol)
-	if r.Protocol > 255 {
-		protocol = unix.IPPROTO_TCP
+// encode makes a struct inet_diag_req_v2, or for both families the older
+// inet_diag_req, and its attributes.
+func (r InetRequest) encode() (kind uint16, b []byte) {
+	const sizeofID = 48 // struct inet_diag_sockid, in both
+	kind = sockDiagByFamily
+	var id []byte
+	if r.Family == unix.AF_UNSPEC && r.Protocol == unix.IPPROTO_TCP {
+		kind = tcpDiagGetSock
+		b = make([]byte, 60, 96)
+		id = b[4 : 4+sizeofID]
+		binary.NativeEndian.PutUint32(b[52:], r.States)
+	} else {
+		b = make([]byte, 56, 96)
+		id = b[8 : 8+sizeofID]
+		b[0], b[1] = r.Family, uint8(r.Protocol)
+		if r.Protocol > 255 {
+			b[1] = unix.IPPROTO_TCP
+		}
+		binary.NativeEndian.PutUint32(b[4:], r.States)
 	}
-	b := make([]byte, 56, 96)
-	b[0], b[1] = r.Family, protocol
-	binary.NativeEndian.PutUint32(b[4:], r.States)
-	// The cookie INET_DIAG_NOCOOKIE of the rest of the id: not one socket.
-	for i := 48; i < 56; i++ {
-		b[i] = 0xff
+	// The cookie INET_DIAG_NOCOOKIE: not one socket.
+	for i := sizeofID - 8; i < sizeofID; i++ {
+		id[i] = 0xff
 	}
 	if r.PortLow|r.PortHigh != 0 {
 		b = appendAttribute(b, reqBytecode, r.bytecode())
@@ -118,7 +125,7 @@ func (r InetRequest) encode() []byte {
 	if r.Protocol > 255 {
 		b = appendAttribute(b, reqProtocol, binary.NativeEndian.AppendUint32(nil, r.Protocol))
 	}
-	return b
+	return kind, b
 }
 
 // bytecode lets a socket pass whose source port lies in the range. Each test is
@@ -162,7 +169,10 @@ func parseInet(b []byte) (Inet, error) {
 			m.CgroupID = binary.NativeEndian.Uint64(value)
 		}
 	})
-	return m, err
+	if err != nil {
+		return Inet{}, err
+	}
+	return m, nil
 }
 
 func addrPort(family uint8, b []byte, port uint16) netip.AddrPort {

@@ -35,7 +35,8 @@ type Unix struct {
 	Inode uint32
 	// Cookie is SO_COOKIE.
 	Cookie uint64
-	// Name is the bound name as raw bytes; an abstract one begins with NUL.
+	// Name is the bound name as raw bytes: a path, with a NUL behind it, or
+	// an abstract name, which begins with NUL.
 	Name string
 	// FileInode and FileDevice identify the file of a bound path; the device
 	// is the kernel's own number, major<<20 | minor.
@@ -48,20 +49,14 @@ type Unix struct {
 	HasUID               bool // Linux 5.3
 }
 
-// Unix returns the unix sockets of the namespace.
+// Unix returns the unix sockets of the namespace; those that came before an
+// error come with it.
 func (c *Conn) Unix() ([]Unix, error) {
 	b := make([]byte, 24)
 	b[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(b[4:], ^uint32(0))
 	binary.NativeEndian.PutUint32(b[12:], unixShowName|unixShowVFS|unixShowPeer|unixShowQueue|unixShowUID)
-	var rows []Unix
-	err := c.dump(b, func() { rows = rows[:0] }, func(payload []byte) error {
-		row, err := parseUnix(payload)
-		if err == nil {
-			rows = append(rows, row)
-		}
-		return err
-	})
+	rows, err := dump(c, sockDiagByFamily, b, parseUnix)
 	if err != nil {
 		err = fmt.Errorf("sock_diag unix: %w", err)
 	}
@@ -93,5 +88,8 @@ func parseUnix(b []byte) (Unix, error) {
 			m.UID, m.HasUID = binary.NativeEndian.Uint32(value), true
 		}
 	})
-	return m, err
+	if err != nil {
+		return Unix{}, err
+	}
+	return m, nil
 }

@@ -1,0 +1,116 @@
+package fdscan_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+)
+
+// elsewhere describes a process of other rights or namespaces that looks
+// something up: the test binary, executed again.
+type elsewhere struct {
+	UID     int // 0 to stay who we are
+	NewNet  bool
+	NewPID  bool // with a /proc of its own
+	Hidepid string
+	// Before are commands to run first.
+	Before  []string
+	Targets []string
+	Deep    bool
+}
+
+const elsewhereVariable = "FDSCAN_ELSEWHERE"
+
+// ask looks up from there.
+func (e elsewhere) ask(t *testing.T) *fdscan.Snapshot {
+	t.Helper()
+	request, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), elsewhereVariable+"="+string(request))
+	cmd.Dir = "/" // which every user may enter
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if e.NewNet {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
+	}
+	if e.NewPID {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
+		cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWNS
+	}
+	answer, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("ask elsewhere: %v", err)
+	}
+	var snap fdscan.Snapshot
+	if err := json.Unmarshal(answer, &snap); err != nil {
+		t.Fatalf("ask elsewhere: %v", err)
+	}
+	return &snap
+}
+
+// askedElsewhere is the main function of such a process.
+func askedElsewhere() {
+	text := os.Getenv(elsewhereVariable)
+	if text == "" {
+		return
+	}
+	snap, err := answerElsewhere(text)
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(snap)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "elsewhere:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func answerElsewhere(text string) (*fdscan.Snapshot, error) {
+	var e elsewhere
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return nil, err
+	}
+	if e.NewPID {
+		if err := unix.Mount("proc", "/proc", "proc", 0, e.Hidepid); err != nil {
+			return nil, fmt.Errorf("mount /proc: %w", err)
+		}
+	}
+	for _, command := range e.Before {
+		words := strings.Fields(command)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s: %w: %s", command, err, out)
+		}
+	}
+	if e.UID != 0 {
+		if err := syscall.Setgroups(nil); err != nil {
+			return nil, err
+		}
+		if err := syscall.Setgid(e.UID); err != nil {
+			return nil, err
+		}
+		if err := syscall.Setuid(e.UID); err != nil {
+			return nil, err
+		}
+	}
+	q := fdscan.Question{Deep: e.Deep}
+	for _, word := range e.Targets {
+		target, err := fdscan.ParseTarget(word)
+		if err != nil {
+			return nil, err
+		}
+		q.Targets = append(q.Targets, target)
+	}
+	return (&fdscan.Scanner{}).Lookup(context.Background(), q)
+}

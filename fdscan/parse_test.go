@@ -1,0 +1,457 @@
+package fdscan
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
+)
+
+var addresses = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+func TestParseTarget(t *testing.T) {
+	tcp, udp := []Protocol{TCP, MPTCP}, []Protocol{UDP}
+	port := func(low, high uint16, address string, protocols []Protocol) Target {
+		target := Target{Kind: PortTarget, PortLow: low, PortHigh: high, Protocols: protocols}
+		if address != "" {
+			target.Addr = netip.MustParseAddr(address)
+		}
+		return target
+	}
+	for text, want := range map[string]Target{
+		"18080":                     port(18080, 18080, "", nil),
+		"1":                         port(1, 1, "", nil),
+		"65535":                     port(65535, 65535, "", nil),
+		"00080":                     port(80, 80, "", nil),
+		":18080":                    port(18080, 18080, "", nil),
+		"*:18080":                   port(18080, 18080, "", nil),
+		"tcp:18080":                 port(18080, 18080, "", tcp),
+		"TCP:18080":                 port(18080, 18080, "", tcp),
+		"tcp::18080":                port(18080, 18080, "", tcp),
+		"18080/tcp":                 port(18080, 18080, "", tcp),
+		":18080/tcp":                port(18080, 18080, "", tcp),
+		"53/UDP":                    port(53, 53, "", udp),
+		"udp:53":                    port(53, 53, "", udp),
+		"udplite:53":                port(53, 53, "", []Protocol{UDPLite}),
+		"mptcp:80":                  port(80, 80, "", []Protocol{MPTCP}),
+		"127.0.0.1:18080":           port(18080, 18080, "127.0.0.1", nil),
+		"0.0.0.0:18080":             port(18080, 18080, "0.0.0.0", nil),
+		"[::1]:18080":               port(18080, 18080, "::1", nil),
+		"[::]:18080":                port(18080, 18080, "::", nil),
+		"[fe80::1%eth0]:80":         port(80, 80, "fe80::1", nil),
+		"[::ffff:127.0.0.1]:80":     port(80, 80, "127.0.0.1", nil),
+		"tcp:127.0.0.1:80":          port(80, 80, "127.0.0.1", tcp),
+		"udp:[::1]:53":              port(53, 53, "::1", udp),
+		"127.0.0.1:80/tcp":          port(80, 80, "127.0.0.1", tcp),
+		"8000-8010":                 port(8000, 8010, "", nil),
+		"1-65535":                   port(1, 65535, "", nil),
+		"80-80":                     port(80, 80, "", nil),
+		"tcp:8000-8010":             port(8000, 8010, "", tcp),
+		"8000-8010/udp":             port(8000, 8010, "", udp),
+		"127.0.0.1:8000-8010":       port(8000, 8010, "127.0.0.1", nil),
+		"unix:/run/x.sock":          {Kind: UnixTarget, Path: "/run/x.sock"},
+		"unix:x.sock":               {Kind: UnixTarget, Path: "x.sock"},
+		"unix:@abstract":            {Kind: UnixTarget, Path: "@abstract"},
+		"unix:@/tmp/.X11-unix/X0":   {Kind: UnixTarget, Path: "@/tmp/.X11-unix/X0"},
+		"unix:/run/with space:80":   {Kind: UnixTarget, Path: "/run/with space:80"},
+		"inode:41877":               {Kind: InodeTarget, Inode: 41877},
+		"inode:1":                   {Kind: InodeTarget, Inode: 1},
+		"/path/to/file":             {Kind: FileTarget, Path: "/path/to/file"},
+		"./file":                    {Kind: FileTarget, Path: "./file"},
+		"../file":                   {Kind: FileTarget, Path: "../file"},
+		"/path/with:80 and\nspaces": {Kind: FileTarget, Path: "/path/with:80 and\nspaces"},
+	} {
+		want.Text = text
+		got, err := ParseTarget(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got, addresses); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// Every form that people are told to use is accepted.
+func TestTargetFormsAreTargets(t *testing.T) {
+	for form := range strings.SplitSeq(TargetForms, ", ") {
+		if _, err := ParseTarget(form); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The reason tells the fault, and the correction is what was meant.
+func TestParseTargetRejects(t *testing.T) {
+	for text, want := range map[string]TargetError{
+		"":                     {Reason: "is empty"},
+		"0":                    {Reason: "port 0 is never held: binding to it picks a free port (ports are 1 to 65535)"},
+		"tcp:0":                {Reason: "port 0 is never held: binding to it picks a free port (ports are 1 to 65535)"},
+		"70000":                {Reason: "port 70000 is out of range: ports are 1 to 65535"},
+		"65536":                {Reason: "port 65536 is out of range: ports are 1 to 65535"},
+		"99999999999999999999": {Reason: "port 99999999999999999999 is out of range: ports are 1 to 65535"},
+		"-80":                  {Reason: "the range lacks an end"},
+		"80-":                  {Reason: "the range lacks an end"},
+		"8010-8000":            {Reason: "the range runs backwards", Instead: "8000-8010"},
+		"udp:8010-8000":        {Reason: "the range runs backwards", Instead: "udp:8000-8010"},
+		"8000-70000":           {Reason: "port 70000 is out of range: ports are 1 to 65535"},
+		"0-80":                 {Reason: "port 0 is never held: binding to it picks a free port (ports are 1 to 65535)"},
+		"80-90-100":            {Reason: `"90-100" is no port number`},
+		"http":                 {Reason: `"http" is no port number, and names of services are not looked up`},
+		"tcp:http":             {Reason: `"http" is no port number, and names of services are not looked up`},
+		"8o8o":                 {Reason: `"8o8o" is no port number`},
+		"+80":                  {Reason: `"+80" is no port number`},
+		"0x50":                 {Reason: `"0x50" is no port number`},
+		" 80":                  {Reason: `" 80" is no port number`},
+		"80 81":                {Reason: `"80 81" is no port number`},
+		"80,81":                {Reason: `"80,81" is no port number`},
+		":":                    {Reason: "lacks a port number"},
+		"tcp:":                 {Reason: "lacks a port number"},
+		"127.0.0.1:":           {Reason: "lacks a port number"},
+		"/tcp":                 {}, // a file
+		"80/":                  {Reason: `"" is no protocol: tcp, udp, udplite and mptcp have ports`},
+		"80/sctp":              {Reason: `"sctp" is no protocol: tcp, udp, udplite and mptcp have ports`},
+		"tcp:80/udp":           {Reason: "names a protocol twice"},
+		"web:80":               {Reason: `"web" is neither a protocol (tcp, udp, udplite, mptcp) nor an IP address, and names are not looked up`},
+		"example.org:80":       {Reason: `"example.org" is no IP address, and names are not looked up`},
+		"localhost:80":         {Reason: `"localhost" is no IP address, and names are not looked up`, Instead: "127.0.0.1:80"},
+		"tcp:localhost:80":     {Reason: `"localhost" is no IP address, and names are not looked up`, Instead: "tcp:127.0.0.1:80"},
+		"localhost:0":          {Reason: `"localhost" is no IP address, and names are not looked up`},
+		"127.0.0.1":            {Reason: "is an address without a port"},
+		"[::1]":                {Reason: "is an address without a port"},
+		"::1":                  {Reason: "is an address without a port"},
+		"abcd::":               {Reason: "is an address without a port"},
+		"::1:80":               {Reason: "an IPv6 address stands in brackets", Instead: "[::1]:80"},
+		"tcp:::1:80":           {Reason: "an IPv6 address stands in brackets", Instead: "tcp:[::1]:80"},
+		"[127.0.0.1]:80":       {Reason: `"[127.0.0.1]": an IPv6 address stands in brackets, another one does not`},
+		"[::1:80":              {Reason: `"[::1" is no IP address, and names are not looked up`},
+		"[]:80":                {Reason: `"" is no IP address, and names are not looked up`},
+		"256.0.0.1:80":         {Reason: `"256.0.0.1" is no IP address, and names are not looked up`},
+		"unix:":                {Reason: "names no socket"},
+		"unix:@":               {Reason: "names no socket"},
+		"@name":                {Reason: "looks like an abstract unix socket", Instead: "unix:@name"},
+		"@":                    {Reason: "looks like an abstract unix socket"},
+		"inode:":               {Reason: "an inode is a number above 0"},
+		"inode:0":              {Reason: "an inode is a number above 0"},
+		"inode:-1":             {Reason: "an inode is a number above 0"},
+		"inode:0x10":           {Reason: "an inode is a number above 0"},
+		"file.txt":             {Reason: `"file.txt" is no port number`},
+		"18080\x1b[31m":        {Reason: `"18080\x1b[31m" is no port number`},
+	} {
+		if want.Reason == "" {
+			continue
+		}
+		want.Text = text
+		_, err := ParseTarget(text)
+		var got *TargetError
+		if !errors.As(err, &got) {
+			t.Errorf("%q: error %v, want a TargetError", text, err)
+			continue
+		}
+		if diff := cmp.Diff(want, *got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// A target with an address asks for the sockets that the address reaches.
+func TestTargetMatches(t *testing.T) {
+	yes, no := true, false
+	v4 := &Socket{Protocol: TCP, Family: Inet, Local: Endpoint{Addr: netip.MustParseAddr("127.0.0.1"), Port: 80}}
+	any4 := &Socket{Protocol: TCP, Family: Inet, Local: Endpoint{Addr: netip.IPv4Unspecified(), Port: 80}}
+	v6 := &Socket{Protocol: TCP, Family: Inet6, Local: Endpoint{Addr: netip.IPv6Loopback(), Port: 80}, V6Only: &yes}
+	dual := &Socket{Protocol: TCP, Family: Inet6, Local: Endpoint{Addr: netip.IPv6Unspecified(), Port: 80}, V6Only: &no}
+	only6 := &Socket{Protocol: TCP, Family: Inet6, Local: Endpoint{Addr: netip.IPv6Unspecified(), Port: 80}, V6Only: &yes}
+	mapped := &Socket{Protocol: TCP, Family: Inet6, Local: Endpoint{Addr: netip.MustParseAddr("::ffff:127.0.0.1"), Port: 80}}
+	datagram := &Socket{Protocol: UDP, Family: Inet, Local: Endpoint{Addr: netip.IPv4Unspecified(), Port: 80}}
+	multipath := &Socket{Protocol: MPTCP, Family: Inet, Local: Endpoint{Addr: netip.IPv4Unspecified(), Port: 80}}
+	all := map[string]*Socket{"v4": v4, "any4": any4, "v6": v6, "dual": dual, "only6": only6, "mapped": mapped, "datagram": datagram, "multipath": multipath}
+	for text, want := range map[string]string{
+		"80":             "any4 datagram dual mapped multipath only6 v4 v6",
+		"79-81":          "any4 datagram dual mapped multipath only6 v4 v6",
+		"81-90":          "",
+		"tcp:80":         "any4 dual mapped multipath only6 v4 v6",
+		"udp:80":         "datagram",
+		"mptcp:80":       "multipath",
+		"127.0.0.1:80":   "any4 datagram dual mapped multipath v4",
+		"10.1.2.3:80":    "any4 datagram dual multipath",
+		"[::1]:80":       "dual only6 v6",
+		"0.0.0.0:80":     "any4 datagram dual mapped multipath v4",
+		"[::]:80":        "any4 datagram dual mapped multipath only6 v4 v6",
+		"tcp:[::1]:80":   "dual only6 v6",
+		"unix:/run/sock": "",
+	} {
+		target, err := ParseTarget(text)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var got []string
+		for name, s := range all {
+			if target.Matches(s) {
+				got = append(got, name)
+			}
+		}
+		if diff := cmp.Diff(strings.Fields(want), got, cmpopts.SortSlices(strings.Compare), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+func TestParseFDInfo(t *testing.T) {
+	for text, want := range map[string]FDInfo{
+		"pos:\t0\nflags:\t02000002\nmnt_id:\t9\nino:\t41877\n":                  {Flags: unix.O_CLOEXEC | unix.O_RDWR},
+		"pos:\t0\nflags:\t04002\nmnt_id:\t9\nino:\t41877\nscm_fds: 3\n":         {Flags: unix.O_NONBLOCK | unix.O_RDWR, SCMFiles: 3},
+		"pos:\t4096\nflags:\t0100001\nlock:\t1: POSIX  ADVISORY  WRITE 1 2 3\n": {Pos: 4096, Flags: 0o100001},
+		"pos:\t-1\nflags:\t00\n":      {Pos: -1},
+		"":                            {},
+		"pos\nflags\n\x00\xff:\n::\n": {},
+		"flags:\tnonsense\npos:\tx\nscm_fds:\t\ntfd:\n":                           {Watches: []Watch{{}}},
+		"tfd:        5 events:       19 data:                5  pos:0 ino:25f5\n": {Watches: []Watch{{FD: 5, Inode: 0x25f5}}}, // Linux 4.13
+		"tfd:        7 events:       19 data: ffffffff00000007\n":                 {Watches: []Watch{{FD: 7}}},
+		"pos:\t0\nflags:\t02\nmnt_id:\t15\n" +
+			"tfd:        5 events: 80000019 data:                5  pos:0 ino:25f5 sdev:9\n" +
+			"tfd:       11 events:        1 data:     7f0000000b0b  pos:12 ino:ffffffffffffffff sdev:800001\n": {
+			Flags: 2, Watches: []Watch{{FD: 5, Inode: 0x25f5, Device: 9}, {FD: 11, Inode: 1<<64 - 1, Device: 8<<20 | 1}},
+		},
+	} {
+		if diff := cmp.Diff(want, parseFDInfo([]byte(text))); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+	if !(FDInfo{Flags: 0o2000002}).CloseOnExec() || (FDInfo{Flags: 0o4002}).CloseOnExec() {
+		t.Error("FD_CLOEXEC is the bit 02000000")
+	}
+}
+
+func TestParseSyscall(t *testing.T) {
+	number, args, ok := parseSyscall("232 0x4 0x7ffc0 0x400 0xffffffffffffffff 0x0 0x8 0x7ffd1 0x7f001\n")
+	if !ok || number != 232 || args != [6]uint64{4, 0x7ffc0, 0x400, 1<<64 - 1, 0, 8} {
+		t.Errorf("number %d, arguments %#x, ok %v", number, args, ok)
+	}
+	for _, text := range []string{"running\n", "-1 0x7ffd1 0x7f001\n", "", "1 2 3\n", "232 0x4 0x7ffc0 0x400 zzz 0x0 0x8 0x1 0x1\n", "-1 0 0 0 0 0 0 0 0\n"} {
+		if _, _, ok := parseSyscall(text); ok {
+			t.Errorf("%q is taken for a system call", text)
+		}
+	}
+}
+
+func TestParseMapping(t *testing.T) {
+	for line, want := range map[string]FileID{
+		"7f1c2a000000-7f1c2a021000 r-xp 00000000 08:01 1234                       /usr/lib/libc.so.6\n": {unix.Mkdev(8, 1), 1234},
+		"7f1c2a000000-7f1c2a021000 rw-s 00000000 00:05 77 /memfd:a b (deleted)\n":                       {unix.Mkdev(0, 5), 77},
+		"7f1c2a000000-7f1c2a021000 r--p 00000000 fe:1f 9995225 /a\n":                                    {unix.Mkdev(254, 31), 9995225},
+	} {
+		if got, ok := parseMapping([]byte(line)); !ok || got != want {
+			t.Errorf("%q: %+v, %v, want %+v", line, got, ok, want)
+		}
+	}
+	for _, line := range []string{
+		"7ffd1c000000-7ffd1c021000 rw-p 00000000 00:00 0                          [stack]\n",
+		"7f1c2a000000-7f1c2a021000 rw-p 00000000 00:00 0 \n",
+		"7f1c2a000000-7f1c2a021000 rw-p 00000000 0801 12 /a\n",
+		"7f1c2a000000-7f1c2a021000 rw-p 00000000 xx:01 12 /a\n",
+		"", "a b c d e f\n",
+	} {
+		if got, ok := parseMapping([]byte(line)); ok {
+			t.Errorf("%q is taken for %+v", line, got)
+		}
+	}
+}
+
+func TestParseNSMount(t *testing.T) {
+	const line = `524 25 0:4 net:[4026532310] /run/netns/blue\040sky rw shared:285 - nsfs nsfs rw`
+	inode, path := parseNSMount(line)
+	if inode != 4026532310 || path != "/run/netns/blue sky" {
+		t.Errorf("inode %d at %q", inode, path)
+	}
+	for _, line := range []string{
+		"525 25 0:4 mnt:[4026532311] /run/mnt rw - nsfs nsfs rw",
+		"25 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw",
+		"524 25 0:4 net:[0] /run/netns/none rw - nsfs nsfs rw",
+		"524 25 0:4 net:[", "", "net:[1]",
+	} {
+		if inode, path := parseNSMount(line); inode != 0 {
+			t.Errorf("%q is taken for namespace %d at %q", line, inode, path)
+		}
+	}
+}
+
+func TestUnescapeMount(t *testing.T) {
+	if got, want := unescapeMount(`/a\040b\011c\012d\134e\999`), "/a b\tc\nd\\e\\999"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestParseHidepid(t *testing.T) {
+	for line, want := range map[string]string{
+		"22 1 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw,hidepid=2,gid=4": "hidepid=2",
+		"22 1 0:20 / /proc rw,relatime - proc proc rw,hidepid=invisible":                             "hidepid=invisible",
+		"22 1 0:20 / /proc rw,relatime - proc proc rw,hidepid=1":                                     "hidepid=1",
+		"22 1 0:20 / /proc rw,relatime - proc proc rw,hidepid=4":                                     "hidepid=4",
+		"22 1 0:20 / /proc rw,relatime - proc proc rw,hidepid=0":                                     "",
+		"22 1 0:20 / /proc rw,relatime - proc proc rw":                                               "",
+		"22 1 0:20 / /mnt/proc rw,relatime - proc proc rw,hidepid=2":                                 "",
+		"22 1 0:20 / /proc rw,hidepid=2 - ext4 /dev/sda1 rw,hidepid=2":                               "",
+		"22 1 0:20 / /proc rw,relatime":                                                              "",
+		"- proc proc":                                                                                "",
+		"":                                                                                           "",
+	} {
+		if got := parseHidepid(line, "/proc"); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// The paths are those that the managers and runtimes make.
+func TestUnitAndContainerOf(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for path, want := range map[string][2]string{
+		"":                            {},
+		"/":                           {},
+		"/init.scope":                 {"init.scope", ""},
+		"/system.slice/nginx.service": {"nginx.service", ""},
+		"/system.slice/system-getty.slice/getty@tty1.service":                                                    {"getty@tty1.service", ""},
+		"/system.slice/web.socket":                                                                               {"web.socket", ""},
+		"/system.slice/dev-mqueue.mount":                                                                         {"dev-mqueue.mount", ""},
+		"/user.slice/user-1000.slice/session-3.scope":                                                            {"session-3.scope", ""},
+		"/user.slice/user-1000.slice/user@1000.service/init.scope":                                               {"init.scope", ""},
+		"/user.slice/user-1000.slice/user@1000.service/app.slice/web.service":                                    {"web.service", ""},
+		`/user.slice/user-1000.slice/user@1000.service/app.slice/app-gnome-google\x2dchrome-77.scope`:            {`app-gnome-google\x2dchrome-77.scope`, ""},
+		"/user.slice/user-1000.slice":                                                                            {},
+		"/system.slice/php.service/worker":                                                                       {"php.service", ""},
+		"/docker/" + id:                                                                                          {"", "docker:0123456789ab"},
+		"/system.slice/docker-" + id + ".scope":                                                                  {"", "docker:0123456789ab"},
+		"/system.slice/docker-" + id + ".scope/system.slice/nginx.service":                                       {"nginx.service", "docker:0123456789ab"},
+		"/user.slice/user-1000.slice/user@1000.service/user.slice/docker-" + id + ".scope":                       {"", "docker:0123456789ab"},
+		"/machine.slice/libpod-" + id + ".scope":                                                                 {"", "podman:0123456789ab"},
+		"/machine.slice/libpod-" + id + ".scope/container":                                                       {"", "podman:0123456789ab"},
+		"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + id + ".scope/container":             {"", "podman:0123456789ab"},
+		"/system.slice/web.service/libpod-payload-" + id:                                                         {"web.service", "podman:0123456789ab"},
+		"/libpod_parent/libpod-" + id:                                                                            {"", "podman:0123456789ab"},
+		"/kubepods/burstable/pod11111111-2222-3333-4444-555555555555/" + id:                                      {"", "kubernetes:0123456789ab"},
+		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-" + id + ".scope": {"", "cri-containerd:0123456789ab"},
+		"/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope":                                              {"", "crio:0123456789ab"},
+		"/kubepods.slice/kubepods-pod1.slice/docker-" + id + ".scope":                                            {"", "docker:0123456789ab"},
+		"/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:" + id:                   {"containerd.service", "cri-containerd:0123456789ab"},
+		"/default/" + id:                              {"", "container:0123456789ab"},
+		"/system.slice/nerdctl-" + id + ".scope":      {"", "nerdctl:0123456789ab"},
+		"/lxc/web":                                    {"", "lxc:web"},
+		"/lxc/101/ns/system.slice/nginx.service":      {"nginx.service", "lxc:101"},
+		"/lxc.payload/web":                            {"", "lxc:web"},
+		"/lxc.payload.web/system.slice/nginx.service": {"nginx.service", "lxc:web"},
+		"/lxc.monitor.web":                            {},
+		"/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service": {"nginx.service", "nspawn:web"},
+		"/machine.slice/systemd-nspawn@web.service/supervisor":                         {"systemd-nspawn@web.service", "nspawn:web"},
+		`/machine.slice/machine-web\x2d1.scope/payload`:                                {`machine-web\x2d1.scope`, "machine:web-1"},
+		`/machine.slice/machine-qemu\x2d1\x2dvm.scope/libvirt/vcpu0`:                   {`machine-qemu\x2d1\x2dvm.scope`, "machine:qemu-1-vm"},
+		"/system.slice/docker-0123.scope":                                              {"docker-0123.scope", ""}, // no container: those have 64 digits
+		"/system.slice/docker.service":                                                 {"docker.service", ""},
+	} {
+		if got := unitOf(path); got != want[0] {
+			t.Errorf("unit of %s: %q, want %q", path, got, want[0])
+		}
+		if got := containerOf(path); got != want[1] {
+			t.Errorf("container of %s: %q, want %q", path, got, want[1])
+		}
+	}
+}
+
+func TestCgroupPath(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cgroups []procfs.Cgroup
+		want    string
+	}{
+		"version 2": {[]procfs.Cgroup{{HierarchyID: 0, Path: "/system.slice/a.service"}}, "/system.slice/a.service"},
+		"version 1": {[]procfs.Cgroup{{HierarchyID: 4, Controllers: []string{"cpu"}, Path: "/"}, {HierarchyID: 1, Controllers: []string{"name=systemd"}, Path: "/system.slice/a.service"}}, "/system.slice/a.service"},
+		"hybrid":    {[]procfs.Cgroup{{HierarchyID: 1, Controllers: []string{"name=systemd"}, Path: "/system.slice/a.service"}, {HierarchyID: 0, Path: "/"}}, "/system.slice/a.service"},
+		"root":      {[]procfs.Cgroup{{HierarchyID: 0, Path: "/"}}, "/"},
+		"none":      {nil, ""},
+	} {
+		if got := cgroupPath(tt.cgroups); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestHandOvers(t *testing.T) {
+	const pid = 4180
+	for name, tt := range map[string]struct {
+		cmdline   []string
+		environ   []string
+		want      map[int]string
+		activated int
+	}{
+		"nothing": {cmdline: []string{"server", "--port", "18080", "-v"}, environ: []string{"PATH=/bin", "PORT=18080"}},
+		"socket activation": {
+			environ: []string{"LISTEN_PID=4180", "LISTEN_FDS=2", "LISTEN_FDNAMES=web:metrics"},
+			want:    map[int]string{3: "environment LISTEN_FDS=2", 4: "environment LISTEN_FDS=2"}, activated: 2,
+		},
+		// The variables of an activated service, inherited by a child that
+		// they do not speak of (sd_listen_fds(3)).
+		"activation of another process": {environ: []string{"LISTEN_PID=4000", "LISTEN_FDS=2"}},
+		// systemfd --no-pid and others leave LISTEN_PID out.
+		"activation of whoever it may concern": {environ: []string{"LISTEN_FDS=1"}, want: map[int]string{3: "environment LISTEN_FDS=1"}},
+		"activation with nonsense":             {environ: []string{"LISTEN_PID=4180", "LISTEN_FDS=-1"}},
+		"activation with very much":            {environ: []string{"LISTEN_PID=4180", "LISTEN_FDS=99999999"}},
+		"node":                                 {environ: []string{"NODE_CHANNEL_FD=3"}, want: map[int]string{3: "environment NODE_CHANNEL_FD=3"}},
+		"gunicorn":                             {environ: []string{"GUNICORN_FD=5,6"}, want: map[int]string{5: "environment GUNICORN_FD=5,6", 6: "environment GUNICORN_FD=5,6"}},
+		"einhorn":                              {environ: []string{"EINHORN_FD_0=4", "EINHORN_FD_COUNT=1"}, want: map[int]string{4: "environment EINHORN_FD_0=4"}},
+		"nginx that replaces itself":           {environ: []string{"NGINX=6;7;"}, want: map[int]string{6: "environment NGINX=6;7;", 7: "environment NGINX=6;7;"}},
+		"make's jobserver": {
+			environ: []string{"MAKEFLAGS= -j4 --jobserver-auth=3,4"},
+			want:    map[int]string{3: "environment --jobserver-auth=3,4", 4: "environment --jobserver-auth=3,4"},
+		},
+		"make's jobserver by name": {environ: []string{"MAKEFLAGS= -j4 --jobserver-auth=fifo:/tmp/x"}},
+		"other variables":          {environ: []string{"SSH_AUTH_SOCK=/tmp/3", "NOTIFY_SOCKET=/run/systemd/notify", "FD=x3", "=3", "XFD", "OLDPWD=3"}},
+		"bash":                     {cmdline: []string{"cat", "/dev/fd/63"}, want: map[int]string{63: "argument /dev/fd/63"}},
+		"proc":                     {cmdline: []string{"cat", "/proc/self/fd/7"}, want: map[int]string{7: "argument /proc/self/fd/7"}},
+		"option with =":            {cmdline: []string{"server", "--listen-fd=5"}, want: map[int]string{5: "argument --listen-fd=5"}},
+		"option and value":         {cmdline: []string{"server", "--fd", "5"}, want: map[int]string{5: "argument --fd 5"}},
+		"option at the end":        {cmdline: []string{"server", "--fd"}},
+		"multiprocessing":          {cmdline: []string{"python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)", "--multiprocessing-fork"}, want: map[int]string{5: "argument from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)", 7: "argument from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)"}},
+		"qemu":                     {cmdline: []string{"qemu", "-netdev", "tap,fd=12,id=net0"}, want: map[int]string{12: "argument tap,fd=12,id=net0"}},
+		"qemu, several":            {cmdline: []string{"qemu", "-netdev", "tap,fds=12:13"}, want: map[int]string{12: "argument tap,fds=12:13", 13: "argument tap,fds=12:13"}},
+		"uvicorn and others":       {cmdline: []string{"hypercorn", "-b", "fd://4"}, want: map[int]string{4: "argument fd://4"}},
+		"socat":                    {cmdline: []string{"socat", "FD:3", "STDIO"}, want: map[int]string{3: "argument FD:3"}},
+		"the program's own name":   {cmdline: []string{"/dev/fd/5"}},
+		"paths and addresses":      {cmdline: []string{"server", "--socket=/run/3", "--bind=0.0.0.0:80", "--pidfd-file=/x/4", "/srv/fd/5"}},
+	} {
+		named, activated := handOvers(append([]string{}, tt.cmdline...), []byte(strings.Join(tt.environ, "\x00")), pid)
+		if diff := cmp.Diff(tt.want, named, cmpopts.EquateEmpty()); diff != "" || activated != tt.activated {
+			t.Errorf("%s: activated %d, want %d (-want +got):\n%s", name, activated, tt.activated, diff)
+		}
+	}
+}
+
+func TestKernelAtLeast(t *testing.T) {
+	for _, tt := range []struct {
+		release      string
+		major, minor int
+		want         bool
+	}{
+		{"6.18.44-amd64", 6, 8, true},
+		{"6.8.0", 6, 8, true},
+		{"6.8", 6, 8, true},
+		{"6.8-rc1", 6, 8, true},
+		{"6.7.12", 6, 8, false},
+		{"5.15.0-generic", 6, 8, false},
+		{"7.0.0", 6, 8, true},
+		{"10.1", 6, 8, true},
+		{"6.18+", 6, 18, true},
+		{"", 6, 8, false},
+		{"six.eight", 6, 8, false},
+		{"6", 6, 0, false},
+		{"6.", 6, 0, false},
+	} {
+		if got := KernelAtLeast(tt.release, tt.major, tt.minor); got != tt.want {
+			t.Errorf("KernelAtLeast(%q, %d, %d) = %v", tt.release, tt.major, tt.minor, got)
+		}
+	}
+}
