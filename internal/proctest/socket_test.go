@@ -94,6 +94,14 @@ func TestBind(t *testing.T) {
 	}
 }
 
+func TestSocket(t *testing.T) {
+	p := Start(t, "socket tcp4 name=fresh cloexec=1")
+	s, d := p.Socket("fresh"), p.Descriptor("fresh")
+	if links(process(p.PID))[d.FD] != socketLink(s.Inode) || s.Port() != 0 || !p.CloseOnExec(t, "fresh") {
+		t.Errorf("socket %+v, descriptor %+v", s, d)
+	}
+}
+
 func TestDatagramSockets(t *testing.T) {
 	testenv.NeedIPv6(t)
 	p := Start(t, "bind udp4 127.0.0.1:0 name=four; bind udp6 [::1]:0 name=six")
