@@ -165,7 +165,7 @@ func TestConnectAndAccept(t *testing.T) {
 	if server.Local != p.Socket("l").Local || server.Remote != client.Local || client.Remote != server.Local {
 		t.Errorf("client %+v, server %+v", client, server)
 	}
-	if r := onlyRow(t, p.PID, "tcp", client.Port()); r.state != "01" || r.inode != client.Inode || r.local[:8] != "0200007F" {
+	if r := connectionRow(t, p.PID, client); r.state != "01" || r.inode != client.Inode || r.local[:8] != "0200007F" {
 		t.Errorf("client %+v", r)
 	}
 	if !closeOnExec(t, p.PID, p.Descriptor("c").FD) || closeOnExec(t, p.PID, p.Descriptor("s").FD) {
