@@ -59,6 +59,9 @@ func (s *Socket) askOptions(r Ref) error {
 	}
 	defer unix.Close(fd)
 	s.ReuseAddr, s.ReusePort = boolOption(fd, unix.SO_REUSEADDR), boolOption(fd, unix.SO_REUSEPORT)
+	if s.State != Bound {
+		return nil
+	}
 	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && protocol == unix.IPPROTO_MPTCP {
 		s.Protocol = MPTCP
 		if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil {

@@ -3,7 +3,6 @@ package fdscan
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,19 +13,13 @@ import (
 )
 
 // evidence reads what tells how the holders came by what they hold.
-func (l *lookup) evidence(ctx context.Context) error {
+func (l *lookup) evidence() error {
 	l.tablesShared()
-	holders := l.eachHolder
-	for h := range holders {
-		l.closeOnExec(h)
+	for h := range l.eachHolder {
+		l.readFlags(h)
 	}
-	for h := range holders {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if h.Process.Evidence == nil {
-			h.Process.Evidence = l.readEvidence(h.Process)
-		}
+	if err := l.interrogate(); err != nil {
+		return err
 	}
 	l.relatives()
 	l.options()
@@ -95,29 +88,50 @@ func (l *lookup) tablesShared() {
 	if l.Detached {
 		return
 	}
-	shared := func(holders []*Holder) {
-		for i, a := range holders {
-			for _, b := range holders[i+1:] {
-				if a.Process == b.Process || a.FD != b.FD || a.Via != ViaTable || b.Via != ViaTable {
-					continue
-				}
-				if differ, err := kcmpFiles(a.Process.PID, b.Process.PID); err == nil && !differ {
-					a.SharesTableWith = append(a.SharesTableWith, b.Process.PID)
-					b.SharesTableWith = append(b.SharesTableWith, a.Process.PID)
-				}
-			}
-		}
-	}
 	for _, s := range l.snap.Sockets {
-		shared(s.Holders)
+		findSharers(s.Holders)
 	}
 	for _, o := range l.snap.Objects {
-		shared(o.Holders)
+		findSharers(o.Holders)
 	}
 }
 
-// closeOnExec reads FD_CLOEXEC of an entry in a descriptor table.
-func (l *lookup) closeOnExec(h *Holder) {
+// findSharers notes which holders are one entry of one table. kcmp(2) orders
+// tables, so that equal ones come to stand side by side.
+func findSharers(holders []*Holder) {
+	byNumber := map[int][]*Holder{}
+	for _, h := range holders {
+		if _, err := compareTables(h.Process.PID, h.Process.PID); h.Via == ViaTable && err == nil {
+			byNumber[h.FD] = append(byNumber[h.FD], h)
+		}
+	}
+	for _, same := range byNumber {
+		order := func(a, b *Holder) int {
+			n, _ := compareTables(a.Process.PID, b.Process.PID)
+			return n
+		}
+		slices.SortFunc(same, order)
+		for len(same) > 0 {
+			n := 1
+			for n < len(same) && order(same[0], same[n]) == 0 {
+				n++
+			}
+			for _, h := range same[:n] {
+				for _, other := range same[:n] {
+					if other != h {
+						h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
+					}
+				}
+				slices.Sort(h.SharesTableWith)
+			}
+			same = same[n:]
+		}
+	}
+}
+
+// readFlags reads FD_CLOEXEC of an entry in a descriptor table, and O_ASYNC of
+// what it refers to.
+func (l *lookup) readFlags(h *Holder) {
 	if h.Via != ViaTable && h.Via != ViaThread {
 		return
 	}
@@ -125,29 +139,14 @@ func (l *lookup) closeOnExec(h *Holder) {
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", h.Process.PID, err)
-			g.FD = h.FD
+			g.TID, g.FD = h.TID, h.FD
 			l.gap(g)
 		}
 		return
 	}
-	set := parseFDInfo(text).CloseOnExec()
-	h.CloseOnExec = &set
-}
-
-// readEvidence reads the costly facts about one holder.
-func (l *lookup) readEvidence(p *Process) *Evidence {
-	e := &Evidence{Waits: l.waits(p)}
-	environ, err := os.ReadFile(l.path(strconv.Itoa(p.PID), "environ"))
-	if err != nil && !gone(err) {
-		l.gap(detailGap("read environ", p.PID, err))
-	}
-	inner := p.PID
-	if n := len(p.NSPIDs); n > 0 {
-		inner = p.NSPIDs[n-1]
-	}
-	e.HandOvers, e.Activated = handOvers(p.Cmdline, environ, inner)
-	e.Imports = l.imports(p)
-	return e
+	info := parseFDInfo(text)
+	h.CloseOnExec = new(info.CloseOnExec())
+	h.SignalDriven = info.Flags&unix.O_ASYNC != 0
 }
 
 // relatives reads the ancestors of every holder, and the leaders of their
@@ -164,8 +163,9 @@ func (l *lookup) relatives() {
 		p := l.snap.Processes[pid]
 		l.process(p.Group)
 		l.process(p.Session)
-		for p != nil && p.PPID > 0 {
-			p = l.process(p.PPID)
+		for p != nil {
+			l.process(p.PPID)
+			p = l.snap.Parent(p)
 		}
 	}
 }
@@ -176,12 +176,9 @@ func (l *lookup) options() {
 	if l.Detached {
 		return
 	}
-	listening := map[uint16]bool{}
 	for _, s := range l.snap.Sockets {
-		listening[s.Local.Port] = listening[s.Local.Port] || s.NetNSMine && s.State == Listen
-	}
-	for _, s := range l.snap.Sockets {
-		if s.ReuseAddr != nil || s.Protocol == Unix || s.State != Listen && s.State != Bound && listening[s.Local.Port] {
+		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(l.snap.Sockets, func(o *Socket) bool { return o.NetNSMine && o.Accepts(s) })
+		if s.ReuseAddr != nil || s.Protocol == Unix || blocked {
 			continue
 		}
 		var g *Gap
@@ -216,8 +213,11 @@ func (l *lookup) creators() {
 			s.Cgroup = "/"
 		}
 	}
+	if len(wanted) == 0 {
+		return
+	}
 	mount := l.cgroupMount()
-	if len(wanted) == 0 || mount == "" {
+	if mount == "" {
 		return
 	}
 	left := len(wanted)

@@ -26,6 +26,14 @@ type Watch struct {
 	// kernel's own number. 0 when not reported.
 	Inode  uint64
 	Device uint64
+	Events uint32 // EPOLLIN and the like
+}
+
+// awaitsEvents reports whether anything but errors is waited for: EPOLLONESHOT
+// and servers that have enough to do switch that off.
+func (w Watch) awaitsEvents() bool {
+	const flags = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLWAKEUP | unix.EPOLLEXCLUSIVE
+	return w.Events&^(flags|unix.EPOLLERR|unix.EPOLLHUP) != 0
 }
 
 // CloseOnExec reports FD_CLOEXEC: fdinfo shows it among the status flags.
@@ -61,8 +69,11 @@ func parseWatch(s string) (w Watch) {
 	if len(fields) > 0 {
 		w.FD, _ = strconv.Atoi(fields[0])
 	}
-	for _, f := range fields {
-		if v, ok := strings.CutPrefix(f, "ino:"); ok {
+	for i, f := range fields {
+		if f == "events:" && i+1 < len(fields) {
+			n, _ := strconv.ParseUint(fields[i+1], 16, 32)
+			w.Events = uint32(n)
+		} else if v, ok := strings.CutPrefix(f, "ino:"); ok {
 			w.Inode, _ = strconv.ParseUint(v, 16, 64)
 		} else if v, ok := strings.CutPrefix(f, "sdev:"); ok {
 			w.Device, _ = strconv.ParseUint(v, 16, 64)

@@ -36,6 +36,9 @@ type Holder struct {
 	// CloseOnExec is FD_CLOEXEC of this descriptor; nil when it could not be
 	// read or has no meaning.
 	CloseOnExec *bool
+	// SignalDriven is O_ASYNC of the open file description: a signal tells
+	// its owner that there is something to do, so that no thread waits for it.
+	SignalDriven bool
 	// SharesTableWith are other processes whose descriptor table is the very
 	// same one (clone(2) with CLONE_FILES), sorted.
 	SharesTableWith []int
@@ -59,19 +62,24 @@ type Process struct {
 	// may not be read, and for kernel threads.
 	Exe        string
 	ExeDeleted bool
-	// ExeDevice and ExeInode identify the program, 0 when unknown.
+	// ExeDevice and ExeInode identify the program; 0 when unknown, and for
+	// processes that hold nothing.
 	ExeDevice, ExeInode uint64
 	// StackStart is where exec placed the stack (field 28 of /proc/PID/stat),
 	// 0 when it may not be read. It is random for each exec and kept by fork,
 	// so that two processes with the same one run one image: no exec lies
 	// between them.
 	StackStart uint64
-	Cmdline    []string
-	UID        uint32
-	User       string // name of UID, or its number
-	Group      int    // process group id
-	Session    int    // session id
-	Threads    int
+	// Unexeced reports that the process was made by fork(2) and has executed
+	// no program since (PF_FORKNOEXEC among the flags of /proc/PID/stat): it is
+	// a copy, and what it holds has not crossed an exec in it.
+	Unexeced bool
+	Cmdline  []string
+	UID      uint32
+	User     string // name of UID, or its number
+	Group    int    // process group id
+	Session  int    // session id
+	Threads  int
 	// Cgroup is the path in the unified hierarchy (or, on a host of version 1,
 	// in name=systemd); Unit and Container are what it tells, empty when nothing.
 	Cgroup    string
@@ -97,11 +105,18 @@ type Evidence struct {
 	// Imports tells which of socket's calls the program and its libraries
 	// could make; nil when that cannot be told (a static program).
 	Imports *Imports
+	// Ring reports an io_uring instance, which can serve a descriptor without
+	// any thread that waits for it.
+	Ring bool
 }
 
-// Imports are the network calls among a program's dynamic symbols: of the
+// Imports are the calls on sockets among a program's dynamic symbols: of the
 // executable and of every library that it has mapped, the C library aside.
-type Imports struct{ Listen, Accept, Receive bool }
+type Imports struct {
+	Listen, Accept bool
+	// Transfer: some call that reads or writes.
+	Transfer bool
+}
 
 // Wait is what one thread was doing: /proc/PID/task/TID/syscall, resolved.
 type Wait struct {
@@ -111,11 +126,9 @@ type Wait struct {
 	Call string
 	// Kind says what the call means for a descriptor.
 	Kind WaitKind
-	// FDs are the descriptors that the call waits for: the one in accept(2),
-	// the set of a poll(2), those an epoll instance watches.
-	FDs []int
-	// Inodes are the inodes behind an epoll instance's descriptors, which
-	// hold even where numbers have changed.
+	// Inodes are those of the sockets that the call waits for: the one in
+	// accept(2), the set of a poll(2), those an epoll instance watches. Where
+	// only the name of the call can be read, they are all that may be.
 	Inodes []uint64
 }
 
@@ -126,9 +139,13 @@ type WaitKind int
 const (
 	// WaitUnknown: it may or may not be about to use any descriptor.
 	WaitUnknown WaitKind = iota
-	// WaitOn: it waits for exactly the descriptors in FDs and Inodes.
+	// WaitOn: it waits for work, in accept(2) or on a set of descriptors; of
+	// sockets for none but those in Inodes.
 	WaitOn
+	// WaitIO: it reads or writes one descriptor, the socket in Inodes if it is
+	// one, and may go on to any other.
+	WaitIO
 	// WaitPassive: it waits for something that is no descriptor: a signal, a
-	// time, a futex, a child.
+	// time, a private futex, a child.
 	WaitPassive
 )

@@ -96,12 +96,10 @@ func (l *lookup) hold(r Ref) {
 	}
 	switch r.Kind {
 	case RefSocket:
-		s := l.sockets[r.Inode]
-		if s == nil {
-			s = l.unidentified(r)
-			l.add(s)
+		if len(l.sockets[r.Inode]) == 0 {
+			l.add(l.unidentified(r))
 		}
-		s.hold(h)
+		l.holdSocket(r.Inode, h)
 	case RefFile:
 		l.files[r.File].hold(h)
 	case RefPipe:
@@ -110,11 +108,16 @@ func (l *lookup) hold(r Ref) {
 	}
 }
 
-// hold adds a holder, unless an earlier walk has found it.
-func (s *Socket) hold(h *Holder) { s.Holders = addHolder(s.Holders, h) }
+// holdSocket adds a holder to what was asked for with this inode.
+func (l *lookup) holdSocket(inode uint64, h *Holder) {
+	for _, s := range l.sockets[inode] {
+		s.Holders = addHolder(s.Holders, h)
+	}
+}
 
 func (o *Object) hold(h *Holder) { o.Holders = addHolder(o.Holders, h) }
 
+// addHolder adds h, unless an earlier walk has found it.
 func addHolder(holders []*Holder, h *Holder) []*Holder {
 	for _, other := range holders {
 		if other.Process == h.Process && other.TID == h.TID && other.FD == h.FD && other.Slot == h.Slot && other.Via == h.Via && other.Note == h.Note {
@@ -127,8 +130,8 @@ func addHolder(holders []*Holder, h *Holder) []*Holder {
 // holdLink adds a holder to the socket or pipe that a link text names, if that
 // was asked for.
 func (l *lookup) holdLink(link string, h *Holder) {
-	if inode, ok := linkInode(link, "socket:["); ok && l.sockets[inode] != nil {
-		l.sockets[inode].hold(h)
+	if inode, ok := linkInode(link, "socket:["); ok {
+		l.holdSocket(inode, h)
 	}
 	if inode, ok := linkInode(link, "pipe:["); ok && l.asksInode(inode) {
 		l.pipe(inode).hold(h)

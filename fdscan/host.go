@@ -3,9 +3,11 @@ package fdscan
 import (
 	"bytes"
 	"cmp"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,8 +71,47 @@ func (l *lookup) bindConditions() BindConditions {
 	}
 	_, err := os.Stat(l.path("thread-self/net/if_inet6"))
 	c.IPv6 = err == nil
+	c.Addresses = addresses()
 	c.NetBindService = HasCapability(unix.CAP_NET_BIND_SERVICE)
 	return c
+}
+
+// addresses asks for the addresses of the interfaces of this network namespace
+// (rtnetlink(7), RTM_GETADDR); nil when they cannot be read.
+func addresses() (list []netip.Addr) {
+	reply, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
+	if err != nil {
+		return nil
+	}
+	messages, err := syscall.ParseNetlinkMessage(reply)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		if messages[i].Header.Type != unix.RTM_NEWADDR {
+			continue
+		}
+		attributes, err := syscall.ParseNetlinkRouteAttr(&messages[i])
+		if err != nil {
+			return nil
+		}
+		// On a point-to-point link IFA_ADDRESS is the other end's; IFA_LOCAL,
+		// which IPv4 always has, is ours.
+		var local, address netip.Addr
+		for _, a := range attributes {
+			switch addr, _ := netip.AddrFromSlice(a.Value); a.Attr.Type {
+			case unix.IFA_LOCAL:
+				local = addr
+			case unix.IFA_ADDRESS:
+				address = addr
+			}
+		}
+		if local.IsValid() {
+			address = local
+		}
+		list = append(list, address)
+	}
+	return list
 }
 
 // HasCapability reports whether a capability is in the caller's effective set

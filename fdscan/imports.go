@@ -2,94 +2,129 @@ package fdscan
 
 import (
 	"bytes"
-	"debug/elf"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// imports reads which network calls a program could make through the C
+// program is what the memory map of a process tells of its code.
+type program struct {
+	// imports is nil when it cannot be told what the code calls.
+	imports *Imports
+	// ring reports an io_uring instance, through which calls are made that no
+	// symbol tells of.
+	ring bool
+}
+
+// codeCache remembers what files import, since many processes run the same.
+type codeCache struct {
+	mu    sync.Mutex
+	files map[FileID]*Imports
+}
+
+// programOf reads which calls a process's program could make through the C
 // library: the undefined dynamic symbols of the executable and of the libraries
-// it has mapped. sleep(1) cannot listen; a Go or static program, which calls
-// the kernel itself, is nil: it cannot be told. Programs are remembered by
-// identity, since many processes run one.
-func (l *lookup) imports(p *Process) *Imports {
-	if l.Detached || p.ExeInode == 0 {
+// that it has mapped. sleep(1) cannot listen; what calls the kernel itself (Go,
+// a static program) cannot be told.
+func (s *Scanner) programOf(pid int, cache *codeCache) program {
+	const maxLibraries = 512
+	process := s.path(strconv.Itoa(pid))
+	var p program
+	var libraries []mapping
+	seen := map[string]bool{}
+	err := eachLine(filepath.Join(process, "maps"), func(line []byte) error {
+		if bytes.HasSuffix(line, []byte(" anon_inode:[io_uring]")) {
+			p.ring = true
+		}
+		if m, ok := parseCode(string(line)); ok && !seen[m.path] {
+			seen[m.path] = true
+			libraries = append(libraries, m)
+		}
 		return nil
+	})
+	if err != nil || s.Detached || len(libraries) > maxLibraries {
+		return p
 	}
-	pid := strconv.Itoa(p.PID)
-	found, ok := fileImports(l.path(pid, "exe"))
-	if !ok {
-		return nil
+	all := &Imports{}
+	add := func(i *Imports) bool {
+		if i == nil {
+			return false
+		}
+		all.Listen, all.Accept, all.Transfer = all.Listen || i.Listen, all.Accept || i.Accept, all.Transfer || i.Transfer
+		return true
 	}
-	maps, err := os.ReadFile(l.path(pid, "maps"))
+	if !add(cache.imports(filepath.Join(process, "exe"))) {
+		return p
+	}
+	for _, m := range libraries {
+		if isCLibrary(m.path) {
+			continue
+		}
+		// The mapping itself leads to the file whatever has become of its
+		// name, but takes CAP_CHECKPOINT_RESTORE (Linux 5.9). The name counts
+		// from the root of the process: it may live in a container.
+		i := cache.imports(filepath.Join(process, "map_files", m.addresses))
+		if i == nil {
+			i = cache.imports(filepath.Join(process, "root", m.path))
+		}
+		if !add(i) {
+			return p
+		}
+	}
+	p.imports = all
+	return p
+}
+
+// imports reads an ELF file, or remembers it; nil when it cannot be told.
+func (c *codeCache) imports(path string) *Imports {
+	file, id, err := openRegular(path)
 	if err != nil {
 		return nil
 	}
-	seen := map[string]bool{p.Exe: true}
-	for line := range bytes.Lines(maps) {
-		library := mappedLibrary(string(line))
-		if library == "" || seen[library] {
-			continue
+	defer file.Close()
+	c.mu.Lock()
+	found, known := c.files[id]
+	c.mu.Unlock()
+	if !known {
+		found = readImports(file)
+		c.mu.Lock()
+		if c.files == nil {
+			c.files = map[FileID]*Imports{}
 		}
-		seen[library] = true
-		// Through the process's own root: it may live in a container.
-		more, ok := fileImports(l.path(pid, "root", library))
-		if !ok {
-			return nil
-		}
-		found.Listen = found.Listen || more.Listen
-		found.Accept = found.Accept || more.Accept
-		found.Receive = found.Receive || more.Receive
+		c.files[id] = found
+		c.mu.Unlock()
 	}
-	return &found
+	return found
+}
+
+// mapping is a part of a file in the memory of a process.
+type mapping struct {
+	addresses string // "55d0c0a00000-55d0c0a05000"
+	path      string
+}
+
+// parseCode reads a line of /proc/PID/maps when it is code of a file: "address
+// perms offset device inode path". The path, which may hold spaces, is the rest.
+func parseCode(line string) (m mapping, ok bool) {
+	fields := strings.Fields(line)
+	slash := strings.IndexByte(line, '/')
+	if len(fields) < 6 || slash < 0 || fields[5][0] != '/' || !strings.Contains(fields[1], "x") {
+		return mapping{}, false
+	}
+	return mapping{addresses: fields[0], path: strings.TrimSuffix(line[slash:], " (deleted)")}, true
 }
 
 // cLibraries define the calls that others import: having them mapped tells
 // nothing.
 var cLibraries = []string{"libc.so", "libc-", "ld-linux", "ld-", "ld64", "libpthread", "ld-musl", "libc.musl", "libresolv", "libnss_"}
 
-// mappedLibrary returns the path of a line of /proc/PID/maps when it is code
-// mapped from a file that is not the C library.
-func mappedLibrary(line string) string {
-	fields := strings.Fields(line)
-	if len(fields) != 6 || !strings.Contains(fields[1], "x") || fields[5][0] != '/' {
-		return ""
-	}
-	base := filepath.Base(fields[5])
+func isCLibrary(path string) bool {
+	base := filepath.Base(path)
 	for _, prefix := range cLibraries {
 		if strings.HasPrefix(base, prefix) {
-			return ""
+			return true
 		}
 	}
-	return fields[5]
-}
-
-// fileImports reads the undefined dynamic symbols of one ELF file; ok is false
-// for a file that is not one, or has none.
-func fileImports(path string) (i Imports, ok bool) {
-	f, err := elf.Open(path)
-	if err != nil {
-		return Imports{}, false
-	}
-	defer f.Close()
-	symbols, err := f.ImportedSymbols()
-	if err != nil || len(symbols) == 0 {
-		return Imports{}, false
-	}
-	for _, s := range symbols {
-		switch s.Name {
-		case "listen":
-			i.Listen = true
-		case "accept", "accept4":
-			i.Accept = true
-		case "recv", "recvfrom", "recvmsg", "recvmmsg":
-			i.Receive = true
-		case "syscall":
-			// It may make any call by number.
-			return Imports{Listen: true, Accept: true, Receive: true}, true
-		}
-	}
-	return i, true
+	return false
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var addresses = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var compareAddresses = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 
 func TestParseTarget(t *testing.T) {
 	tcp, udp := []Protocol{TCP, MPTCP}, []Protocol{UDP}
@@ -72,7 +72,7 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if diff := cmp.Diff(want, got, addresses); diff != "" {
+		if diff := cmp.Diff(want, got, compareAddresses); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
 	}
@@ -213,12 +213,12 @@ func TestParseFDInfo(t *testing.T) {
 		"":                            {},
 		"pos\nflags\n\x00\xff:\n::\n": {},
 		"flags:\tnonsense\npos:\tx\nscm_fds:\t\ntfd:\n":                           {Watches: []Watch{{}}},
-		"tfd:        5 events:       19 data:                5  pos:0 ino:25f5\n": {Watches: []Watch{{FD: 5, Inode: 0x25f5}}}, // Linux 4.13
-		"tfd:        7 events:       19 data: ffffffff00000007\n":                 {Watches: []Watch{{FD: 7}}},
+		"tfd:        5 events:       19 data:                5  pos:0 ino:25f5\n": {Watches: []Watch{{FD: 5, Inode: 0x25f5, Events: 0x19}}}, // Linux 4.13
+		"tfd:        7 events:       19 data: ffffffff00000007\n":                 {Watches: []Watch{{FD: 7, Events: 0x19}}},
 		"pos:\t0\nflags:\t02\nmnt_id:\t15\n" +
 			"tfd:        5 events: 80000019 data:                5  pos:0 ino:25f5 sdev:9\n" +
 			"tfd:       11 events:        1 data:     7f0000000b0b  pos:12 ino:ffffffffffffffff sdev:800001\n": {
-			Flags: 2, Watches: []Watch{{FD: 5, Inode: 0x25f5, Device: 9}, {FD: 11, Inode: 1<<64 - 1, Device: 8<<20 | 1}},
+			Flags: 2, Watches: []Watch{{FD: 5, Inode: 0x25f5, Device: 9, Events: 0x80000019}, {FD: 11, Inode: 1<<64 - 1, Device: 8<<20 | 1, Events: 1}},
 		},
 	} {
 		if diff := cmp.Diff(want, parseFDInfo([]byte(text))); diff != "" {

@@ -1,19 +1,21 @@
 package fdscan
 
 import (
+	"io"
 	"os"
 	"os/user"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
-	"golang.org/x/sys/unix"
 )
 
 // userHZ is USER_HZ, the unit of times in /proc/PID/stat: 100 on every Linux.
 const userHZ = 100
+
+// forkedNoExec is PF_FORKNOEXEC of include/linux/sched.h.
+const forkedNoExec = 0x40
 
 // readProcess reads what /proc says of one process. A fact that may not be
 // read stays zero; the error is only for a process that has ended.
@@ -33,6 +35,7 @@ func (l *lookup) readProcess(pid int) (*Process, error) {
 	p := &Process{
 		PID: pid, PPID: stat.PPID, StartTicks: stat.Starttime, Comm: stat.Comm,
 		Group: stat.PGRP, Session: stat.Session, Threads: stat.NumThreads,
+		StackStart: stat.StartStack, Unexeced: stat.Flags&forkedNoExec != 0,
 		StartTime: l.snap.Host.Started.Add(time.Duration(stat.Starttime) * time.Second / userHZ),
 	}
 	if stat.State != "" {
@@ -45,32 +48,43 @@ func (l *lookup) readProcess(pid int) (*Process, error) {
 		}
 	}
 	p.User = l.userName(p.UID)
-	p.StackStart = l.statField(pid, 28)
-	p.Cmdline, _ = proc.CmdLine()
+	p.Cmdline = l.cmdline(pid)
 	if cgroups, err := proc.Cgroups(); err == nil {
 		p.Cgroup = cgroupPath(cgroups)
 		p.Unit, p.Container = unitOf(p.Cgroup), containerOf(p.Cgroup)
 	}
-	l.readExe(p)
+	if text, err := os.Readlink(l.path(strconv.Itoa(pid), "exe")); err == nil {
+		p.Exe, p.ExeDeleted = strings.CutSuffix(text, " (deleted)")
+	}
 	if text, err := os.Readlink(l.path(strconv.Itoa(pid), "ns/net")); err == nil {
 		p.NetNS = nsInode(text)
 	}
 	return p, nil
 }
 
-// readExe reads /proc/PID/exe: its text, and the identity of the file behind
-// it, which holds even when the file has been replaced.
-func (l *lookup) readExe(p *Process) {
-	link := l.path(strconv.Itoa(p.PID), "exe")
-	text, err := os.Readlink(link)
+// cmdline reads the arguments of a process. They lie in its memory.
+func (l *lookup) cmdline(pid int) []string {
+	const most = 1 << 20
+	path := l.path(strconv.Itoa(pid), "cmdline")
+	text, ok := within(l.ctx, func() []byte { return readMost(path, most) })
+	if !ok {
+		l.gap(detailGap("read cmdline", pid, errSlow))
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+}
+
+// readMost returns the first bytes of a file, as far as it can be read.
+func readMost(path string, most int64) []byte {
+	f, err := os.Open(path)
 	if err != nil {
-		return
+		return nil
 	}
-	p.Exe, p.ExeDeleted = strings.CutSuffix(text, " (deleted)")
-	if info, err := os.Stat(link); err == nil && !l.Detached {
-		st := info.Sys().(*syscall.Stat_t)
-		p.ExeDevice, p.ExeInode = uint64(st.Dev), st.Ino
-	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, most))
+	return text
 }
 
 // cgroupPath prefers the unified hierarchy. On a host of version 1 that is
@@ -105,11 +119,8 @@ func (l *lookup) userName(uid uint32) string {
 
 // startTicks reads field 22 of /proc/PID/stat again, to see that a pid is still
 // the process it was; 0 when it has ended.
-func (l *lookup) startTicks(pid int) uint64 { return l.statField(pid, 22) }
-
-// statField reads a number of /proc/PID/stat, counted from 1 as proc_pid_stat(5)
-// does; 0 when it cannot be read.
-func (l *lookup) statField(pid, field int) uint64 {
+func (l *lookup) startTicks(pid int) uint64 {
+	const field = 22 // of proc_pid_stat(5), counted from 1
 	b, err := os.ReadFile(l.path(strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return 0
@@ -121,19 +132,4 @@ func (l *lookup) statField(pid, field int) uint64 {
 	}
 	n, _ := strconv.ParseUint(rest[field-3], 10, 64)
 	return n
-}
-
-// sockfsDevice is the kernel's device number of sockfs, which is where an epoll
-// instance's tfd lines say that a socket lives; 0 when no socket can be made.
-func sockfsDevice() uint64 {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return uint64(unix.Major(uint64(st.Dev)))<<20 | uint64(unix.Minor(uint64(st.Dev)))
 }

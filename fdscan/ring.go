@@ -34,7 +34,7 @@ func (l *lookup) rings(refs []Ref, want Want) (sees bool) {
 			if p != nil {
 				l.holdLink(link, &Holder{Process: p, TID: r.TID, FD: r.FD, Slot: slot, Via: ViaRing})
 			}
-			if inode, ok := linkInode(link, "socket:["); ok && want.AllSockets && l.sockets[inode] == nil && !l.listsBound() {
+			if inode, ok := linkInode(link, "socket:["); ok && want.AllSockets && len(l.sockets[inode]) == 0 && !l.listsBound() {
 				// It may be bound only, and a slot cannot be asked.
 				missing(fmt.Sprintf("socket:[%d] in slot %d cannot be asked whether it is bound", inode, slot), "Linux 6.8", ScopeTables)
 			}

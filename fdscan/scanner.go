@@ -75,7 +75,7 @@ func (s *Scanner) dialIn(nsfd int) (*sockdiag.Conn, error) {
 // any answer impossible: a file target that does not exist (a *TargetError),
 // /proc missing, or ctx ended.
 func (s *Scanner) Lookup(ctx context.Context, q Question) (*Snapshot, error) {
-	l := &lookup{Scanner: s, question: q, snap: &Snapshot{Processes: map[int]*Process{}, TablesComplete: true, HoldersComplete: true}}
+	l := &lookup{Scanner: s, ctx: ctx, question: q, snap: &Snapshot{Processes: map[int]*Process{}, TablesComplete: true, HoldersComplete: true}}
 	if err := l.host(); err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (s *Scanner) Lookup(ctx context.Context, q Question) (*Snapshot, error) {
 	if err := l.holders(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.evidence(ctx); err != nil {
+	if err := l.evidence(); err != nil {
 		return nil, err
 	}
 	l.finish()
@@ -99,11 +99,13 @@ func (s *Scanner) Lookup(ctx context.Context, q Question) (*Snapshot, error) {
 // lookup is the work on one Question.
 type lookup struct {
 	*Scanner
+	ctx      context.Context // that of Lookup
 	question Question
 	snap     *Snapshot
 	files    map[FileID]*Object
-	// sockets are those of the answer, by inode; never those with inode 0.
-	sockets map[uint64]*Socket
+	// sockets are those of the answer, by inode; never those with inode 0. The
+	// subflows of an MPTCP connection share one.
+	sockets map[uint64][]*Socket
 	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool

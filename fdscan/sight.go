@@ -176,7 +176,7 @@ func copyAbility() Ability {
 
 func kcmpAbility() Ability {
 	a := Ability{Name: "kcmp", Have: "yes", Adds: "threads with a table of their own, processes that share one (CONFIG_KCMP)"}
-	if _, err := kcmpFiles(os.Getpid(), os.Getpid()); err != nil {
+	if _, err := compareTables(os.Getpid(), os.Getpid()); err != nil {
 		a.Have, a.Detail = "no", reason(err)
 	}
 	return a

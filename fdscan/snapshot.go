@@ -2,7 +2,10 @@
 // them and what could not be seen. It judges nothing; package inspect does.
 package fdscan
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Snapshot is one look at the machine, taken to answer one question. Slices
 // are sorted, so that two renderings of one Snapshot are identical.
@@ -32,6 +35,17 @@ type Snapshot struct {
 	Gaps            []Gap
 }
 
+// Parent returns the parent of p; nil when it is not known. A process that has
+// got the number of a parent that ended meanwhile is younger than p, or made in
+// the same hundredth of a second with a higher number.
+func (s *Snapshot) Parent(p *Process) *Process {
+	q := s.Processes[p.PPID]
+	if q == nil || p.PPID <= 0 || q.StartTicks > p.StartTicks || q.StartTicks == p.StartTicks && q.PID >= p.PID {
+		return nil
+	}
+	return q
+}
+
 // Host is the machine and the conditions under which the caller looks at it.
 type Host struct {
 	Name    string
@@ -54,6 +68,9 @@ type BindConditions struct {
 	EphemeralLow, EphemeralHigh uint16
 	// IPv6 reports that AF_INET6 sockets can be made here.
 	IPv6 bool
+	// Addresses are those of this host's interfaces (RTM_GETADDR), which are
+	// the only ones that can be bound; nil when they could not be read.
+	Addresses []netip.Addr
 }
 
 // Gap is something that could not be seen, and why.

@@ -175,17 +175,24 @@ func (t table) name() string {
 }
 
 // twinSet knows the TCP sockets beneath MPTCP ones: the first subflow shares
-// the inode; a connection not accepted yet shares both ends.
+// inode and local address (others, joined at another address, only the inode);
+// a connection not accepted yet shares both ends.
 type twinSet map[any]bool
 
-type ends struct{ local, remote netip.AddrPort }
+type (
+	inodeAt struct {
+		inode uint64
+		local netip.AddrPort
+	}
+	ends struct{ local, remote netip.AddrPort }
+)
 
 func (t twinSet) add(s *Socket) {
 	if s.Protocol != MPTCP {
 		return
 	}
 	if s.Inode != 0 {
-		t[s.Inode] = true
+		t[inodeAt{s.Inode, s.Local.addrPort()}] = true
 	}
 	if s.Remote.Port != 0 {
 		t[ends{s.Local.addrPort(), s.Remote.addrPort()}] = true
@@ -193,7 +200,7 @@ func (t twinSet) add(s *Socket) {
 }
 
 func (t twinSet) has(s *Socket) bool {
-	return s.Inode != 0 && t[s.Inode] || s.Remote.Port != 0 && t[ends{s.Local.addrPort(), s.Remote.addrPort()}]
+	return s.Inode != 0 && t[inodeAt{s.Inode, s.Local.addrPort()}] || s.Remote.Port != 0 && t[ends{s.Local.addrPort(), s.Remote.addrPort()}]
 }
 
 func (e Endpoint) addrPort() netip.AddrPort { return netip.AddrPortFrom(e.Addr, e.Port) }
@@ -227,7 +234,7 @@ func (l *lookup) asksProtocol(p Protocol) bool {
 
 func (l *lookup) wantsInet(s *Socket) bool {
 	for _, t := range l.question.Targets {
-		if t.Matches(s) || t.Kind == InodeTarget && s.Inode != 0 && t.Inode == s.Inode {
+		if t.concerns(s) || t.Kind == InodeTarget && s.Inode != 0 && t.Inode == s.Inode {
 			return true
 		}
 	}
@@ -290,15 +297,15 @@ func (s *Socket) id() socketID { return socketID{s.NetNS, s.Cookie, s.Inode} }
 // add makes a socket part of the answer. A dump may show one twice, when its
 // table changes meanwhile.
 func (l *lookup) add(s *Socket) {
-	switch {
-	case s.Inode != 0 && l.sockets[s.Inode] != nil, s.Cookie != 0 && l.known[s.id()]:
+	if s.Cookie != 0 && l.known[s.id()] {
 		return
-	case l.sockets == nil:
-		l.sockets, l.known = map[uint64]*Socket{}, map[socketID]bool{}
+	}
+	if l.known == nil {
+		l.sockets, l.known = map[uint64][]*Socket{}, map[socketID]bool{}
 	}
 	l.known[s.id()] = true
 	if s.Inode != 0 {
-		l.sockets[s.Inode] = s
+		l.sockets[s.Inode] = append(l.sockets[s.Inode], s)
 	}
 	l.snap.Sockets = append(l.snap.Sockets, s)
 }

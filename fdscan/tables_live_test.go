@@ -14,6 +14,22 @@ import (
 	"stray/internal/testenv"
 )
 
+// matching returns the sockets that a target asks for; a snapshot also holds
+// others that decide about a bind.
+func matching(t *testing.T, text string) (found []*fdscan.Socket) {
+	t.Helper()
+	target, err := fdscan.ParseTarget(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range ask(t, text).Sockets {
+		if target.Matches(s) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
 // Which sockets an address asks for: those that a connection to it would reach.
 func TestAddressesOfTheFamilies(t *testing.T) {
 	testenv.NeedIPv6(t)
@@ -39,7 +55,7 @@ func TestAddressesOfTheFamilies(t *testing.T) {
 		s := role.Socket(name)
 		for _, address := range []string{"", "127.0.0.1", "127.0.0.2", "[::1]"} {
 			target := address + ":" + port(s)
-			found := slices.ContainsFunc(ask(t, target).Sockets, func(f *fdscan.Socket) bool { return f.Inode == s.Inode })
+			found := slices.ContainsFunc(matching(t, target), func(f *fdscan.Socket) bool { return f.Inode == s.Inode })
 			if want := slices.Contains(addresses, address); found != want {
 				t.Errorf("%s finds %s (%v): %v, want %v", target, name, s.Local, found, want)
 			}
@@ -73,9 +89,8 @@ func TestProtocols(t *testing.T) {
 	for name, prefixes := range finds {
 		s := role.Socket(name)
 		for _, prefix := range []string{"", "tcp:", "mptcp:", "udp:", "udplite:"} {
-			snap := ask(t, prefix+port(s))
 			var found []string
-			for _, f := range snap.Sockets {
+			for _, f := range matching(t, prefix+port(s)) {
 				if f.Local.Addr == s.Local.Addr() {
 					found = append(found, fmt.Sprint(f.Protocol, " ", f.Inode))
 				}

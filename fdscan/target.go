@@ -233,6 +233,13 @@ func (t Target) asks(p Protocol) bool {
 	return false
 }
 
+// concerns reports whether s has a port of t's in t's space of ports, at any
+// address: whatever may stand in the way of a bind. TCP and MPTCP share theirs.
+func (t Target) concerns(s *Socket) bool {
+	return t.Kind == PortTarget && s.Local.Port >= t.PortLow && s.Local.Port <= t.PortHigh &&
+		(t.asks(s.Protocol) || s.Protocol.Stream() && (t.asks(TCP) || t.asks(MPTCP)))
+}
+
 // Matches reports whether s is a socket that t, a port target, asks for: one
 // of its protocols, with a port of its range, at an address that reaches t's.
 func (t Target) Matches(s *Socket) bool {

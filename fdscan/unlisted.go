@@ -25,7 +25,7 @@ func (l *lookup) unlisted(ctx context.Context, refs []Ref) {
 		if known[r.Inode] || other[r.Inode] {
 			continue
 		}
-		if l.sockets[r.Inode] == nil {
+		if len(l.sockets[r.Inode]) == 0 {
 			s, ns, err := identify(r)
 			if err != nil {
 				l.unidentifiedGap(r, err)
@@ -33,7 +33,7 @@ func (l *lookup) unlisted(ctx context.Context, refs []Ref) {
 			}
 			l.enterFor(s, ns, entered)
 		}
-		if l.sockets[r.Inode] == nil {
+		if len(l.sockets[r.Inode]) == 0 {
 			other[r.Inode] = true
 			continue
 		}
@@ -70,7 +70,7 @@ func (l *lookup) enterFor(s *Socket, ns *openNamespace, entered map[uint64]bool)
 			}
 		}
 	}
-	if s == nil || l.sockets[s.Inode] != nil || !l.wantsInet(s) {
+	if s == nil || len(l.sockets[s.Inode]) > 0 || !l.wantsInet(s) {
 		return
 	}
 	switch {

@@ -26,9 +26,9 @@ func (l *lookup) unowned(ctx context.Context, sees bool) error {
 			break
 		}
 		want := Want{Sockets: map[uint64]bool{}, Rings: true}
-		for inode, s := range l.sockets {
-			if len(s.Holders) == 0 {
-				want.Sockets[inode] = true
+		for _, s := range l.snap.Sockets {
+			if s.isUnowned() {
+				want.Sockets[s.Inode] = true
 			}
 		}
 		if want.empty() {
@@ -75,7 +75,7 @@ func (l *lookup) dropClosed(ctx context.Context) {
 	l.snap.Sockets = slices.DeleteFunc(l.snap.Sockets, func(s *Socket) bool {
 		closed := s.isUnowned() && !open[s.id()]
 		if closed {
-			delete(l.sockets, s.Inode)
+			l.sockets[s.Inode] = slices.DeleteFunc(l.sockets[s.Inode], func(o *Socket) bool { return o == s })
 		}
 		return closed
 	})
@@ -126,7 +126,7 @@ func (l *lookup) callOnClosed(pid, tid int) (call string, fd int) {
 	}
 	number, args, ok := parseSyscall(string(text))
 	known := waitCalls[number]
-	if !ok || known.set != setFirst {
+	if !ok || known.set != setFirst && known.set != setAccept {
 		return "", 0
 	}
 	fd = int(int32(args[0]))

@@ -1,14 +1,11 @@
 package fdscan
 
 import (
-	"encoding/binary"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -16,38 +13,52 @@ const (
 	// moment in which it waits.
 	waitSamples = 6
 	waitPause   = 2 * time.Millisecond
-	// maxPollSet bounds what is read of a poll(2) or select(2) set.
-	maxPollSet = 1 << 14
 	// futexPrivate is FUTEX_PRIVATE_FLAG of futex(2).
 	futexPrivate = 128
 )
 
-// waits says what each thread of p waits for. Busy threads are looked at again
-// a few times, since a server between two waits is caught running.
-func (l *lookup) waits(p *Process) []Wait {
-	tids, err := listPIDs(l.path(strconv.Itoa(p.PID), "task"))
+// waitReader reads what the threads of one process wait for.
+type waitReader struct {
+	*Scanner
+	pid int
+	// foreign says that its system call numbers and memory are not like ours:
+	// it is a program of another architecture or word size.
+	foreign bool
+	// listeners are the inodes of TCP listeners that it holds, as far as they
+	// were asked for.
+	listeners []uint64
+	// tables holds a thread for each descriptor table that was met.
+	tables []int
+	epolls map[descriptor]*watched
+	sockfs uint64
+}
+
+// descriptor is an entry in the table that a thread stands for.
+type descriptor struct{ tid, fd int }
+
+// watched is what an epoll instance watches.
+type watched struct{ sockets []uint64 }
+
+// waits says what each thread waits for. Busy threads are looked at again a few
+// times, since a server between two waits is caught running.
+func (r *waitReader) waits() []Wait {
+	tids, err := listPIDs(r.path(strconv.Itoa(r.pid), "task"))
 	if err != nil {
 		return nil
 	}
-	r := &waitReader{lookup: l, pid: p.PID, epolls: map[int]*epollSet{}, foreign: l.Detached || !nativeProgram(l.path(strconv.Itoa(p.PID), "exe"))}
 	waits := make([]Wait, len(tids))
-	pending := len(tids)
 	for sample := range waitSamples {
-		if l.Detached && sample > 0 || pending == 0 {
-			break
-		}
-		if sample > 0 {
-			time.Sleep(waitPause)
-		}
-		pending = 0
+		busy := false
 		for i, tid := range tids {
-			if waits[i].Kind == WaitUnknown && (sample == 0 || waits[i].Call == running) {
+			if sample == 0 || waits[i].Call == running {
 				waits[i] = r.wait(tid)
-				if waits[i].Call == running {
-					pending++
-				}
+				busy = busy || waits[i].Call == running
 			}
 		}
+		if !busy || r.Detached {
+			break
+		}
+		time.Sleep(waitPause)
 	}
 	return waits
 }
@@ -55,70 +66,63 @@ func (l *lookup) waits(p *Process) []Wait {
 // running is what Wait.Call says of a thread that is in no system call.
 const running = "running"
 
-// waitReader reads the waits of one process.
-type waitReader struct {
-	*lookup
-	pid     int
-	epolls  map[int]*epollSet
-	foreign bool // its system call numbers or memory cannot be read as ours
-	sockfs  uint64
-}
-
-// epollSet is what an epoll instance watches.
-type epollSet struct {
-	fds    []int
-	inodes []uint64
-}
-
+// wait looks at one thread once.
 func (r *waitReader) wait(tid int) Wait {
-	w := Wait{TID: tid}
-	text, err := os.ReadFile(r.path(strconv.Itoa(r.pid), "task", strconv.Itoa(tid), "syscall"))
+	text, err := os.ReadFile(r.task(tid, "syscall"))
 	if err != nil {
-		return r.waitChannel(w)
+		return r.channel(tid)
 	}
 	number, args, ok := parseSyscall(string(text))
 	switch {
 	case !ok:
-		w.Call = running
-		return w
+		return Wait{TID: tid, Call: running}
 	case r.foreign:
-		return r.waitChannel(w)
+		return r.channel(tid)
 	}
 	call, known := waitCalls[number]
 	if !known {
-		w.Call = "syscall " + strconv.FormatUint(number, 10)
-		return w
+		return Wait{TID: tid, Call: "syscall " + strconv.FormatUint(number, 10)}
 	}
-	w.Call = call.name
+	if call.set == setRestarted {
+		call = r.restarted(tid)
+	}
+	w := Wait{TID: tid, Call: call.name}
 	switch call.set {
 	case setNone:
 		w.Kind = WaitPassive
+	case setAccept:
+		w.Kind, w.Inodes = WaitOn, r.sockets(tid, []int{int(int32(args[0]))})
 	case setFirst:
-		w.Kind, w.FDs = WaitOn, []int{int(int32(args[0]))}
+		w.Kind, w.Inodes = WaitIO, r.sockets(tid, []int{int(int32(args[0]))})
 	case setEpoll:
-		if set := r.epoll(int(int32(args[0])), 0); set != nil {
-			w.Kind, w.FDs, w.Inodes = WaitOn, set.fds, set.inodes
+		if e := r.epoll(tid, int(int32(args[0])), 0); e != nil {
+			w.Kind, w.Inodes = WaitOn, e.sockets
 		}
 	case setPoll:
-		if fds, ok := r.pollSet(args[0], args[1]); ok {
-			w.Kind, w.FDs = WaitOn, fds
-		}
+		r.multiplexed(&w, func() ([]int, bool) { return r.pollSet(args[0], args[1]) })
 	case setSelect:
-		if fds, ok := r.selectSet(args[0], args[1]); ok {
-			w.Kind, w.FDs = WaitOn, fds
-		}
+		r.multiplexed(&w, func() ([]int, bool) { return r.selectSets(args[0], args[1:4]) })
 	case setFutex:
 		// A futex that is shared between processes may be the mutex that
 		// prefork servers serialise accept(2) with.
 		if args[1]&futexPrivate != 0 {
 			w.Kind = WaitPassive
 		}
-	case setUnknown:
-	}
-	if w.Kind == WaitOn && len(w.FDs) == 0 && (call.set == setPoll || call.set == setSelect) {
-		w.Kind = WaitPassive // poll(2) of nothing is a way to sleep
+	case setUnknown, setRestarted:
 	}
 	return w
+}
+
+// multiplexed fills in what a poll(2) or select(2) waits for. To wait for
+// nothing is a way to sleep.
+func (r *waitReader) multiplexed(w *Wait, set func() ([]int, bool)) {
+	switch fds, ok := set(); {
+	case !ok:
+	case len(fds) == 0:
+		w.Kind = WaitPassive
+	default:
+		w.Kind, w.Inodes = WaitOn, r.sockets(w.TID, fds)
+	}
 }
 
 // parseSyscall reads "232 0x4 0x7ffc… … sp pc" of /proc/TID/syscall (Linux
@@ -141,137 +145,64 @@ func parseSyscall(s string) (number uint64, args [6]uint64, ok bool) {
 	return number, args, true
 }
 
-// waitChannels are kernel functions in which a thread waits for no descriptor.
-var waitChannels = []struct {
-	prefix string
-	kind   WaitKind
-}{
-	{"hrtimer_nanosleep", WaitPassive},
-	{"do_nanosleep", WaitPassive},
-	{"futex_wait", WaitPassive},
-	{"do_wait", WaitPassive},
-	{"kernel_waitid", WaitPassive},
-	{"__x64_sys_pause", WaitPassive},
-	{"__do_sys_pause", WaitPassive},
-	{"sigsuspend", WaitPassive},
-	{"do_sigtimedwait", WaitPassive},
+// task is the path of a file of a thread. What the leader has is in the
+// directory of the process, too.
+func (r *waitReader) task(tid int, file string) string {
+	if tid == r.pid {
+		return r.path(strconv.Itoa(r.pid), file)
+	}
+	return r.path(strconv.Itoa(r.pid), "task", strconv.Itoa(tid), file)
 }
 
-// waitChannel falls back on /proc/TID/wchan, which tells the kernel function
-// but not the descriptor.
-func (r *waitReader) waitChannel(w Wait) Wait {
-	text, err := os.ReadFile(r.path(strconv.Itoa(r.pid), "task", strconv.Itoa(w.TID), "wchan"))
+// kernelFunction reads /proc/TID/wchan: the kernel function that a thread waits
+// in; "" when it does not wait, or that may not be read.
+func (r *waitReader) kernelFunction(tid int) string {
+	text, err := os.ReadFile(r.task(tid, "wchan"))
 	if err != nil || string(text) == "0" {
-		return w
+		return ""
 	}
-	w.Call = string(text)
-	for _, c := range waitChannels {
-		if strings.HasPrefix(w.Call, c.prefix) {
-			w.Kind = c.kind
+	return string(text)
+}
+
+// restarted tells which call restart_syscall(2) goes on with: the kernel makes
+// it when a signal, a debugger or SIGCONT has interrupted one with a timeout.
+// There are three kinds of them, and the arguments are still the first call's.
+func (r *waitReader) restarted(tid int) waitCall {
+	switch function := r.kernelFunction(tid); {
+	case function == "":
+		return waitCall{"restart_syscall", setUnknown}
+	case strings.HasPrefix(function, "poll_schedule_timeout"), strings.HasPrefix(function, "do_sys_poll"), strings.HasPrefix(function, "do_poll"):
+		return waitCall{"poll", setPoll}
+	case strings.HasPrefix(function, "futex"):
+		return waitCall{"futex", setFutex}
+	case function == "do_signal_stop", function == "ptrace_stop":
+		return waitCall{"restart_syscall", setUnknown}
+	}
+	return waitCall{"nanosleep", setNone}
+}
+
+// passiveFunctions are kernel functions in which a thread waits for no
+// descriptor. A futex is not among them: its function does not tell whether it
+// is shared with other processes.
+var passiveFunctions = []string{
+	"hrtimer_nanosleep", "do_nanosleep", "do_wait", "kernel_waitid", "kernel_wait4", "__x64_sys_pause", "__arm64_sys_pause", "__do_sys_pause",
+	"sigsuspend", "do_sigtimedwait", "__do_sys_rt_sigtimedwait",
+}
+
+// channel falls back on the kernel function, which tells the call but not the
+// descriptor: it may be any that fits.
+func (r *waitReader) channel(tid int) Wait {
+	w := Wait{TID: tid, Call: r.kernelFunction(tid)}
+	// A compiler adds .isra.0 and the like to the names of variants.
+	switch name, _, _ := strings.Cut(w.Call, "."); {
+	case name == "inet_csk_accept":
+		w.Kind, w.Inodes = WaitOn, r.listeners
+	case name == "do_epoll_wait", name == "ep_poll":
+		if sockets := r.everyEpoll(tid); sockets != nil {
+			w.Kind, w.Inodes = WaitOn, sockets
 		}
+	case slices.Contains(passiveFunctions, name):
+		w.Kind = WaitPassive
 	}
 	return w
-}
-
-// epoll reads what an epoll instance watches from its fdinfo, and what the
-// instances that it watches do; nil when it may not be read. It is kept: the
-// threads of a server share a few.
-func (r *waitReader) epoll(fd, depth int) *epollSet {
-	const maxDepth = 4 // EP_MAX_NESTS
-	if set, ok := r.epolls[fd]; ok {
-		return set
-	}
-	r.epolls[fd] = nil
-	text, err := os.ReadFile(r.descriptorPath("fdinfo", r.pid, 0, fd))
-	if err != nil {
-		return nil
-	}
-	if r.sockfs == 0 {
-		r.sockfs = sockfsDevice()
-	}
-	set := &epollSet{}
-	for _, w := range parseFDInfo(text).Watches {
-		switch {
-		case w.Inode == 0:
-			set.fds = append(set.fds, w.FD)
-		case w.Device == r.sockfs:
-			// The inode holds where the number has changed since.
-			set.inodes = append(set.inodes, w.Inode)
-		case depth < maxDepth:
-			if link, err := os.Readlink(r.path(strconv.Itoa(r.pid), "fd", strconv.Itoa(w.FD))); err != nil || link != "anon_inode:[eventpoll]" {
-				continue
-			}
-			if inner := r.epoll(w.FD, depth+1); inner != nil {
-				set.fds = append(set.fds, inner.fds...)
-				set.inodes = append(set.inodes, inner.inodes...)
-			}
-		}
-	}
-	r.epolls[fd] = set
-	return set
-}
-
-// pollSet reads an array of struct pollfd from the memory of the process.
-func (r *waitReader) pollSet(address, count uint64) (fds []int, ok bool) {
-	const size = 8 // struct pollfd: int fd; short events; short revents
-	if count > maxPollSet {
-		return nil, false
-	}
-	b := make([]byte, count*size)
-	if !r.memory(address, b) {
-		return nil, false
-	}
-	for i := range int(count) {
-		fds = append(fds, int(int32(binary.NativeEndian.Uint32(b[i*size:]))))
-	}
-	return fds, true
-}
-
-// selectSet reads the fd_set of descriptors to read.
-func (r *waitReader) selectSet(count, address uint64) (fds []int, ok bool) {
-	if address == 0 {
-		return nil, true
-	}
-	if count > maxPollSet {
-		return nil, false
-	}
-	// An fd_set is an array of longs; on a little-endian machine that is an
-	// array of bytes too, and both our architectures are.
-	b := make([]byte, (count+63)/64*8)
-	if !r.memory(address, b) {
-		return nil, false
-	}
-	for fd := range int(count) {
-		if b[fd/8]&(1<<(fd%8)) != 0 {
-			fds = append(fds, fd)
-		}
-	}
-	return fds, true
-}
-
-// memory reads from the process: process_vm_readv(2), which stops nothing.
-func (r *waitReader) memory(address uint64, b []byte) bool {
-	if len(b) == 0 {
-		return true
-	}
-	local := []unix.Iovec{{Base: unsafe.SliceData(b), Len: uint64(len(b))}}
-	remote := []unix.RemoteIovec{{Base: uintptr(address), Len: len(b)}}
-	n, err := unix.ProcessVMReadv(r.pid, local, remote, 0)
-	return err == nil && n == len(b)
-}
-
-// nativeProgram reports whether an executable has the word size and machine of
-// this one, so that its system call numbers are ours.
-func nativeProgram(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var header [20]byte
-	if _, err := f.Read(header[:]); err != nil {
-		return false
-	}
-	const class64 = 2 // ELFCLASS64
-	return string(header[:4]) == "\x7fELF" && header[4] == class64 && binary.NativeEndian.Uint16(header[18:]) == elfMachine
 }

@@ -6,13 +6,15 @@ import "golang.org/x/sys/unix"
 type waitSet uint8
 
 const (
-	setUnknown waitSet = iota // it may use any
-	setNone                   // it waits for no descriptor
-	setFirst                  // the first argument is the descriptor
-	setEpoll                  // the first argument is an epoll instance
-	setPoll                   // pollfd array, count
-	setSelect                 // count, fd_set to read
-	setFutex                  // address, operation
+	setUnknown   waitSet = iota // it may use any
+	setNone                     // it waits for no descriptor
+	setAccept                   // the first argument is a listener
+	setFirst                    // the first argument is a descriptor to read or write
+	setEpoll                    // the first argument is an epoll instance
+	setPoll                     // pollfd array, count
+	setSelect                   // count, fd_sets to read, to write, of exceptions
+	setFutex                    // address, operation
+	setRestarted                // it goes on with a call that was interrupted
 )
 
 // waitCall is a system call in which a thread can wait.
@@ -24,8 +26,8 @@ type waitCall struct {
 // waitCalls are the calls that every architecture has; those that only some
 // have join them from a file of their own.
 var waitCalls = withArchitecture(map[uint64]waitCall{
-	unix.SYS_ACCEPT:          {"accept", setFirst},
-	unix.SYS_ACCEPT4:         {"accept4", setFirst},
+	unix.SYS_ACCEPT:          {"accept", setAccept},
+	unix.SYS_ACCEPT4:         {"accept4", setAccept},
 	unix.SYS_READ:            {"read", setFirst},
 	unix.SYS_READV:           {"readv", setFirst},
 	unix.SYS_WRITE:           {"write", setFirst},
@@ -52,8 +54,9 @@ var waitCalls = withArchitecture(map[uint64]waitCall{
 	unix.SYS_SEMOP:           {"semop", setUnknown}, // it too may serialise accept
 	unix.SYS_SEMTIMEDOP:      {"semtimedop", setUnknown},
 	unix.SYS_FCNTL:           {"fcntl", setUnknown},
-	unix.SYS_MSGRCV:          {"msgrcv", setNone},
+	unix.SYS_MSGRCV:          {"msgrcv", setUnknown},
 	unix.SYS_IO_URING_ENTER:  {"io_uring_enter", setUnknown},
+	unix.SYS_RESTART_SYSCALL: {"restart_syscall", setRestarted},
 })
 
 func withArchitecture(calls map[uint64]waitCall) map[uint64]waitCall {

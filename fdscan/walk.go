@@ -188,22 +188,27 @@ func (s *shard) threads(pid int, leaderEmpty bool) {
 // /proc/PID/fd is refused too, and that is already a gap.
 func sameTable(tids []int, tid int) bool {
 	for _, other := range tids {
-		if differ, err := kcmpFiles(other, tid); err != nil || !differ {
+		if order, err := compareTables(other, tid); err != nil || order == 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// kcmpFiles compares the descriptor tables of two threads (kcmp(2),
-// KCMP_FILES; needs CONFIG_KCMP and PTRACE_MODE_READ_REALCREDS).
-func kcmpFiles(a, b int) (differ bool, err error) {
+// compareTables orders the descriptor tables of two threads: 0 when they are one
+// (kcmp(2), KCMP_FILES; needs CONFIG_KCMP and PTRACE_MODE_READ_REALCREDS).
+func compareTables(a, b int) (order int, err error) {
 	const kcmpTypeFiles = 2
 	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpTypeFiles, 0, 0, 0)
-	if errno != 0 {
-		return false, errno
+	switch {
+	case errno != 0:
+		return 0, errno
+	case r == 1:
+		return -1, nil
+	case r > 1:
+		return 1, nil
 	}
-	return r != 0, nil
+	return 0, nil
 }
 
 // table reads one descriptor table and returns how many entries it has.

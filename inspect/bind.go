@@ -142,10 +142,22 @@ func bindObstacle(s *fdscan.Snapshot, port uint16, addr netip.Addr) (clause stri
 		return "a link-local address cannot be bound without its interface", true
 	case !s.TablesComplete:
 		return "the socket tables of this network namespace could not be read whole", false
-	case !addr.Unmap().IsUnspecified() && !addr.Unmap().IsLoopback() && !bindSeen(s, addr):
-		return "whether " + addr.String() + " is an address of this host was not looked at", false
+	case addr.Unmap().IsUnspecified():
+		return "", false
+	case bind.Addresses == nil && !addr.Unmap().IsLoopback() && !bindSeen(s, addr):
+		return "whether " + addr.String() + " is an address of this host could not be read", false
+	case bind.Addresses != nil && !bindOwn(bind.Addresses, addr.Unmap()) && !bindSeen(s, addr):
+		return addr.String() + " is no address of this host", true
 	}
 	return "", false
+}
+
+// bindOwn reports whether addr is one of the host's. All of 127.0.0.0/8 is when
+// any of it is.
+func bindOwn(own []netip.Addr, addr netip.Addr) bool {
+	return slices.ContainsFunc(own, func(a netip.Addr) bool {
+		return a == addr || a.Is4() && a.IsLoopback() && addr.Is4() && addr.IsLoopback()
+	})
 }
 
 // bindSeen reports whether a socket has the address, which then is one of this

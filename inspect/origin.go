@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -39,36 +38,19 @@ type Origin struct {
 	Evidence []string
 }
 
-// party is one process among the holders of a socket, with all its
-// descriptors, and the processes that share its table.
-type party struct {
-	process *fdscan.Process
-	holders []*Holder
-	serving Serving
-	parent  *party // nearest living ancestor that holds the socket
-	root    bool
-	origin  Origin
-}
-
 // judge finds the origin of every holder of s.
 func judge(snap *fdscan.Snapshot, s *Socket) {
-	parties := s.parties()
+	parties := s.parties(snap)
 	s.Served = Unknown
-	for _, p := range parties {
-		p.serving = serving(s.Socket, p.process, p.fds())
-		p.parent = ancestor(snap, parties, p)
-		p.root = p.parent == nil
+	if len(parties) > 0 {
+		s.Served = Idle
 	}
-	s.Served = servedBy(parties)
 	j := &jury{snap: snap, socket: s, parties: parties}
-	// Roots last: who opened it shows in what became of its children.
 	for _, p := range parties {
-		if !p.root {
-			p.origin = j.heir(p)
-		}
-	}
-	for _, p := range parties {
-		if p.root {
+		s.Served = s.Served.more(p.serving)
+		if p.parent == nil {
+			// Last, since who opened it shows in what became of its heirs.
+			j.heirs(p)
 			p.origin = j.founder(p)
 		}
 	}
@@ -81,107 +63,6 @@ func judge(snap *fdscan.Snapshot, s *Socket) {
 	}
 }
 
-// servedBy sums up: somebody serves, or surely nobody does.
-func servedBy(parties []*party) Serving {
-	sum := Idle
-	for _, p := range parties {
-		switch p.serving {
-		case Serves:
-			return Serves
-		case Unknown:
-			sum = Unknown
-		case Elsewise:
-			if sum == Idle {
-				sum = Elsewise
-			}
-		case Idle:
-		}
-	}
-	if len(parties) == 0 {
-		return Unknown
-	}
-	return sum
-}
-
-// parties groups the holders by process, eldest first.
-func (s *Socket) parties() []*party {
-	byPID := map[int]*party{}
-	var parties []*party
-	for _, h := range s.Holders {
-		p := byPID[h.Process.PID]
-		for _, pid := range h.SharesTableWith {
-			if p == nil {
-				p = byPID[pid]
-			}
-		}
-		if p == nil {
-			p = &party{process: h.Process}
-			parties = append(parties, p)
-		}
-		byPID[h.Process.PID] = p
-		p.holders = append(p.holders, h)
-	}
-	slices.SortStableFunc(parties, func(a, b *party) int {
-		return cmp.Or(cmp.Compare(a.process.StartTicks, b.process.StartTicks), cmp.Compare(a.process.PID, b.process.PID))
-	})
-	return parties
-}
-
-func (p *party) fds() (fds []int) {
-	for _, h := range p.holders {
-		if h.Via == fdscan.ViaTable || h.Via == fdscan.ViaThread {
-			fds = append(fds, h.FD)
-		}
-	}
-	return fds
-}
-
-// survivesExec reports that one of the descriptors lacks FD_CLOEXEC.
-func (p *party) survivesExec() bool {
-	return slices.ContainsFunc(p.holders, func(h *Holder) bool { return h.CloseOnExec != nil && !*h.CloseOnExec })
-}
-
-// ancestor finds the nearest living ancestor of p among the parties.
-func ancestor(snap *fdscan.Snapshot, parties []*party, p *party) *party {
-	for q := snap.Processes[p.process.PPID]; q != nil; q = snap.Processes[q.PPID] {
-		for _, other := range parties {
-			if other != p && slices.ContainsFunc(other.holders, func(h *Holder) bool { return h.Process == q }) {
-				return other
-			}
-		}
-	}
-	return nil
-}
-
-// image compares the programs that two processes run.
-type image int
-
-const (
-	imageUnknown image = iota
-	sameImage          // no exec lies between them
-	sameProgram        // one program, executed anew
-	otherProgram
-)
-
-// compareImages tells fork from exec. exec places the stack at random and fork
-// keeps it there, so that equal places mean one image (fdscan.Process).
-func compareImages(a, b *fdscan.Process) image {
-	same := a.ExeInode == b.ExeInode && a.ExeDevice == b.ExeDevice
-	if a.ExeInode == 0 || b.ExeInode == 0 {
-		if a.Exe == "" || b.Exe == "" {
-			return imageUnknown
-		}
-		same = a.Exe == b.Exe
-	}
-	switch {
-	case !same:
-		return otherProgram
-	case a.StackStart != 0 && b.StackStart != 0 && a.StackStart != b.StackStart:
-		return sameProgram
-	}
-	return sameImage
-}
-
 // jury judges the parties of one socket.
 type jury struct {
 	snap    *fdscan.Snapshot
@@ -189,26 +70,57 @@ type jury struct {
 	parties []*party
 }
 
-// handedOver finds the words that name one of p's descriptors.
-func handedOver(p *party) (o Origin, ok bool) {
-	e := p.process.Evidence
-	if e == nil {
-		return Origin{}, false
+// heirs judges the heirs of p, each after its own.
+func (j *jury) heirs(p *party) {
+	for _, h := range p.heirs {
+		j.heirs(h)
+		h.origin = j.heir(h)
 	}
+}
+
+// isServed reports a socket that somebody can wait on: a listener, or a bound
+// datagram socket. For others idleness means nothing.
+func (j *jury) isServed() bool {
+	return j.socket.State == fdscan.Listen || j.socket.State == fdscan.Bound && !j.socket.Protocol.Stream()
+}
+
+// say adds to the evidence.
+func (o *Origin) say(format string, args ...any) {
+	o.Evidence = append(o.Evidence, fmt.Sprintf(format, args...))
+}
+
+// handedOver finds what names one of p's descriptors, or the place where it was
+// put for the program to find.
+func handedOver(p *party) (o Origin, ok bool) {
 	for _, h := range p.holders {
-		if h.Via != fdscan.ViaTable {
+		e := h.Process.Evidence
+		if h.Via != fdscan.ViaTable || e == nil {
 			continue
 		}
-		if e.Activated > 0 && h.FD >= 3 && h.FD < 3+e.Activated {
+		switch words := e.HandOvers[h.FD]; {
+		case e.Activated > 0 && h.FD >= 3 && h.FD < 3+e.Activated:
 			return Origin{Kind: Intended, Certain: true, Evidence: []string{
 				fmt.Sprintf("socket activation: LISTEN_FDS=%d and LISTEN_PID name this process, and fd %d is among them", e.Activated, h.FD),
 			}}, true
-		}
-		if words := e.HandOvers[h.FD]; words != "" {
+		case words != "":
 			return Origin{Kind: Intended, Evidence: []string{fmt.Sprintf("fd %d is named in %s", h.FD, words)}}, true
+		case h.FD <= 2 && !h.Process.Unexeced:
+			return Origin{Kind: Intended, Evidence: []string{
+				fmt.Sprintf("it is fd %d, where inetd and FastCGI put it for a program: nothing comes there by accident", h.FD),
+			}}, true
 		}
 	}
 	return Origin{}, false
+}
+
+// inFlight is the origin of what is held in messages alone.
+func inFlight(p *party) (Origin, bool) {
+	for _, h := range p.holders {
+		if h.Via != fdscan.ViaMessage {
+			return Origin{}, false
+		}
+	}
+	return Origin{Kind: Received, Certain: true, Evidence: []string{"it is in an SCM_RIGHTS message on its way: " + p.holders[0].Note}}, true
 }
 
 // heir judges a party that has a living ancestor among the holders.
@@ -218,213 +130,105 @@ func (j *jury) heir(p *party) Origin {
 		o.From = from
 		return o
 	}
-	if o, ok := j.inFlight(p); ok {
+	if o, ok := inFlight(p); ok {
 		return o
 	}
 	o := Origin{From: from}
-	say := func(format string, args ...any) { o.Evidence = append(o.Evidence, fmt.Sprintf(format, args...)) }
-	switch compareImages(p.process, from) {
+	switch images := compareImages(p.process, from); images {
 	case sameImage:
-		o.Kind, o.Certain = Forked, p.process.StackStart != 0
-		say("forked from pid %d, no exec since", from.PID)
-		switch {
-		case p.serving == Serves:
-			o.Kind = Intended
-			say("a worker: it serves the %s", j.socket.Noun())
-		case p.serving == Idle && j.socket.State == fdscan.Listen:
-			o.Leak = true
-			j.sayIdle(p, say)
-		}
+		j.forked(p, &o)
 	case sameProgram, otherProgram:
-		switch {
-		case p.serving == Serves:
-			o.Kind = Intended
-			say("it came by exec from pid %d (%s), and it serves the %s", from.PID, from.Comm, j.socket.Noun())
-		case !p.survivesExec():
-			// exec would have closed it: it has set the flag afterwards,
-			// which takes knowing the descriptor, or received it.
-			o.Kind = Intended
-			say("another program than pid %d (%s), and FD_CLOEXEC is set: it has taken the descriptor over", from.PID, from.Comm)
-		default:
-			o.Kind, o.Certain = Execed, true
-			say("another program than pid %d (%s), which it descends from, and FD_CLOEXEC is clear", from.PID, from.Comm)
-			if p.serving.No() || j.socket.State == fdscan.Bound && j.cannotUse(p) {
-				o.Leak = true
-				j.sayIdle(p, say)
-			}
-		}
+		j.execed(p, &o, images)
 	case imageUnknown:
 		o.Kind = NoOrigin
-		say("a descendant of pid %d, but the program may not be read", from.PID)
+		o.say("a descendant of pid %d, but its program may not be read", from.PID)
 	}
 	return o
+}
+
+// forked judges an heir of one image with its parent.
+func (j *jury) forked(p *party, o *Origin) {
+	o.Kind, o.Certain = Forked, p.process.StackStart != 0
+	o.say("forked from pid %d, no exec since", o.From.PID)
+	switch {
+	case p.serving == Serves:
+		o.Kind = Intended
+		o.say("a worker: it serves the %s", j.socket.Noun())
+	case p.hasUse():
+		o.Kind = Intended
+		o.say("it keeps the %s for its children", j.socket.Noun())
+	case p.serving == Idle && j.isServed():
+		o.Leak = true
+		j.sayIdle(p, o)
+	}
+}
+
+// execed judges an heir that has executed a program since.
+func (j *jury) execed(p *party, o *Origin, images image) {
+	closed, known := p.closedByExec()
+	switch {
+	case p.serving == Serves:
+		o.Kind = Intended
+		o.say("it came by exec from pid %d (%s), and it serves the %s", o.From.PID, o.From.Comm, j.socket.Noun())
+	case p.hasUse():
+		o.Kind = Intended
+		o.say("it came by exec from pid %d (%s), which keeps it for its children", o.From.PID, o.From.Comm)
+	case known && closed:
+		// exec would have closed it: it has set the flag afterwards, which
+		// takes knowing the descriptor, or received it.
+		o.Kind = Intended
+		o.say("another program than pid %d (%s), and FD_CLOEXEC is set: it has taken the descriptor over", o.From.PID, o.From.Comm)
+	case !known:
+		o.Kind = NoOrigin
+		o.say("another program than pid %d (%s), and whether FD_CLOEXEC is set may not be read", o.From.PID, o.From.Comm)
+	default:
+		o.Kind, o.Certain = Execed, p.sameNumber(p.parent)
+		if images == otherProgram {
+			o.say("another program than pid %d (%s), which it descends from, and FD_CLOEXEC is clear", o.From.PID, o.From.Comm)
+		} else {
+			o.say("the program of pid %d (%s), which it descends from, executed anew, and FD_CLOEXEC is clear", o.From.PID, o.From.Comm)
+		}
+		if j.isExecLeak(p, images) {
+			o.Leak = true
+			j.sayIdle(p, o)
+		}
+	}
+}
+
+// isExecLeak reports that what crossed an exec is of no use there. A worker of
+// the same program that waits for other descriptors may be about a request; of
+// another program that is enough.
+func (j *jury) isExecLeak(p *party, images image) bool {
+	switch {
+	case !j.socket.IsPort():
+		return p.serving.No() && j.cannotUse(p)
+	case j.isServed():
+		return p.serving == Idle || p.serving == Elsewise && images == otherProgram
+	}
+	return p.serving.No() && images == otherProgram || j.cannotUse(p)
 }
 
 // cannotUse reports a program that has no call to use the socket with.
 func (j *jury) cannotUse(p *party) bool {
 	e := p.process.Evidence
-	return e != nil && e.Imports != nil && !e.Imports.Listen && !e.Imports.Accept && !e.Imports.Receive
+	return e != nil && e.Imports != nil && !e.Ring && !e.Imports.Listen && !e.Imports.Accept && !e.Imports.Transfer
 }
 
-func (j *jury) sayIdle(p *party, say func(string, ...any)) {
+// cannotAccept reports a program without the call to accept(2).
+func (j *jury) cannotAccept(p *party) bool {
 	e := p.process.Evidence
+	return e != nil && e.Imports != nil && !e.Ring && !e.Imports.Accept
+}
+
+func (j *jury) sayIdle(p *party, o *Origin) {
 	switch {
-	case j.cannotUse(p) || e != nil && e.Imports != nil && !e.Imports.Accept && j.socket.State == fdscan.Listen:
-		say("it does not serve: the program has no call to accept(2)")
+	case j.cannotUse(p):
+		o.say("it does not serve: the program has no call to use a socket with")
+	case j.socket.State == fdscan.Listen && j.cannotAccept(p):
+		o.say("it does not serve: the program has no call to accept(2)")
 	case p.serving == Elsewise:
-		say("it does not serve: it waits for other descriptors (%s)", waitText(p.process))
+		o.say("it does not serve: it waits for other descriptors (%s)", waitText(p.process))
 	default:
-		say("it does not serve: every thread waits for something else (%s)", waitText(p.process))
+		o.say("it does not serve: every thread waits for something else (%s)", waitText(p.process))
 	}
-}
-
-func (j *jury) inFlight(p *party) (Origin, bool) {
-	for _, h := range p.holders {
-		if h.Via != fdscan.ViaMessage {
-			return Origin{}, false
-		}
-	}
-	return Origin{Kind: Received, Certain: true, Evidence: []string{"it is in an SCM_RIGHTS message on its way: " + p.holders[0].Note}}, true
-}
-
-// founder judges a party without a living ancestor among the holders: who
-// opened the socket, or what is left after the opener's end.
-func (j *jury) founder(p *party) Origin {
-	if o, ok := handedOver(p); ok {
-		return o
-	}
-	if o, ok := j.inFlight(p); ok {
-		return o
-	}
-	o := Origin{}
-	say := func(format string, args ...any) { o.Evidence = append(o.Evidence, fmt.Sprintf(format, args...)) }
-	eldest := j.eldestServer()
-	lost := j.lostParent(p)
-	switch {
-	case eldest == p:
-		o.Kind = Opened
-		say("the eldest holder that serves it")
-	case p.serving == Serves:
-		o = j.serves(p, eldest)
-	case j.hasHeirsInUse(p):
-		o.Kind = Opened
-		say("its children serve it")
-	case eldest != nil && compareImages(p.process, eldest.process) == sameImage && p.process.StackStart != 0:
-		o.Kind, o.Certain = Forked, true
-		say("one image with pid %d: both were forked from one process", eldest.process.PID)
-		if p.serving == Idle && j.socket.State == fdscan.Listen {
-			o.Leak = true
-			j.sayIdle(p, say)
-		}
-	case eldest != nil && p.survivesExec() && compareImages(p.process, eldest.process) != sameImage && p.serving.No():
-		o.Kind, o.Leak = Execed, true
-		say("another program than pid %d (%s), which serves it, and FD_CLOEXEC is clear", eldest.process.PID, eldest.process.Comm)
-		j.sayIdle(p, say)
-	case j.socket.IsPort() && p.survivesExec() && j.cannotHaveOpened(p):
-		o.Kind, o.Leak = Execed, true
-		o.OpenerExited = lost != ""
-		say("FD_CLOEXEC is clear, and the program has no call to %s: it cannot have opened it", j.openingCall())
-		if lost != "" {
-			say("%s", lost)
-		} else if parent := j.snap.Processes[p.process.PPID]; parent != nil && parent.PID != 1 {
-			say("its parent, pid %d (%s), does not hold it now", parent.PID, parent.Comm)
-		}
-	case j.socket.State == fdscan.Listen && p.serving == Idle && lost != "":
-		o.Kind, o.Leak, o.OpenerExited = Forked, true, true
-		say("%s", lost)
-		j.sayIdle(p, say)
-	case j.socket.State == fdscan.Bound && lost == "", j.socket.State == fdscan.Listen && p.serving == Elsewise && lost == "":
-		// Nothing points to another opener, and nothing proves this one.
-		o.Kind = Opened
-		say("the eldest holder, and nothing points to another opener")
-	case !j.socket.IsPort() && j.parties[0] == p:
-		o.Kind = Opened
-		say("the eldest holder")
-	default:
-		o.Kind = NoOrigin
-		if lost != "" {
-			say("%s", lost)
-		}
-		switch p.serving {
-		case Unknown:
-			say("whether it serves cannot be told (%s)", cmp.Or(waitText(p.process), "its threads may not be read"))
-		case Serves, Idle, Elsewise:
-			say("no thread waits on it (%s); it may have opened it itself", waitText(p.process))
-		}
-	}
-	return o
-}
-
-// serves judges a root that serves, beside an elder one.
-func (j *jury) serves(p, eldest *party) Origin {
-	if compareImages(p.process, eldest.process) == sameImage {
-		return Origin{Kind: Intended, From: nil, Certain: p.process.StackStart != 0, Evidence: []string{
-			fmt.Sprintf("a worker of the same program as pid %d: it serves the %s, and the process that forked both has exited or let go of it", eldest.process.PID, j.socket.Noun()),
-		}}
-	}
-	return Origin{Kind: Received, From: eldest.process, Evidence: []string{
-		fmt.Sprintf("it serves, and neither it nor pid %d (%s) descends from the other", eldest.process.PID, eldest.process.Comm),
-	}}
-}
-
-// eldestServer is the eldest root that serves; nil when none does.
-func (j *jury) eldestServer() *party {
-	for _, p := range j.parties {
-		if p.root && p.serving == Serves {
-			return p
-		}
-	}
-	return nil
-}
-
-// hasHeirsInUse reports that a descendant of p serves, is busy, or was meant
-// to have the socket: then p opened it for them.
-func (j *jury) hasHeirsInUse(p *party) bool {
-	return slices.ContainsFunc(j.parties, func(q *party) bool {
-		for a := q.parent; a != nil; a = a.parent {
-			if a == p {
-				return q.serving == Serves || q.origin.Kind == Intended || q.origin.Kind == Forked && !q.origin.Leak
-			}
-		}
-		return false
-	})
-}
-
-// lostParent says what shows that p's parent, which may have opened the
-// socket, has ended; "" when nothing does.
-func (j *jury) lostParent(p *party) string {
-	q := p.process
-	alive := func(pid int) bool { return j.snap.Processes[pid] != nil }
-	hidden := slices.ContainsFunc(j.snap.Gaps, func(g fdscan.Gap) bool { return g.PID == 0 && g.Scope == fdscan.ScopeHolders })
-	switch {
-	case hidden:
-		return "" // an absent process may only be hidden
-	case q.Group != q.PID && q.Group > 0 && !alive(q.Group):
-		return fmt.Sprintf("the leader of its process group, pid %d, has exited", q.Group)
-	case q.Session != q.PID && q.Session > 0 && !alive(q.Session):
-		return fmt.Sprintf("the leader of its session, pid %d, has exited", q.Session)
-	case q.PPID == 1 && q.Group != q.PID && q.Group > 0:
-		return "its parent has exited: it was adopted by pid 1"
-	}
-	return ""
-}
-
-func (j *jury) openingCall() string {
-	if j.socket.State == fdscan.Listen {
-		return "listen(2)"
-	}
-	return "receive from it"
-}
-
-// cannotHaveOpened reports a program without the call that made the socket
-// what it is.
-func (j *jury) cannotHaveOpened(p *party) bool {
-	e := p.process.Evidence
-	if e == nil || e.Imports == nil {
-		return false
-	}
-	if j.socket.State == fdscan.Listen {
-		return !e.Imports.Listen
-	}
-	return j.cannotUse(p)
 }

@@ -2,58 +2,51 @@ package inspect
 
 import (
 	"slices"
+	"strings"
 
 	"stray/fdscan"
 )
 
-// acceptCalls wait for a listener; multiplexers wait for sets of descriptors.
-var (
-	acceptCalls  = []string{"accept", "accept4"}
-	multiplexers = []string{"poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"}
-)
-
-// serving judges from the waits of p's threads whether p serves s, which it
-// holds as fds.
-func serving(s *fdscan.Socket, p *fdscan.Process, fds []int) Serving {
+// serving judges from the waits of p's threads whether p serves s. Of several
+// descriptors that it may hold s by, any will do.
+func serving(s *fdscan.Socket, p *fdscan.Process) Serving {
 	e := p.Evidence
-	if e == nil {
+	if e == nil || len(e.Waits) == 0 {
 		return Unknown
-	}
-	if s.State == fdscan.Listen && e.Imports != nil && !e.Imports.Accept {
-		return Idle // the program has no way to accept
 	}
 	verdict := Idle
 	for _, w := range e.Waits {
 		switch {
-		case w.Kind == fdscan.WaitOn && waitsFor(w, s, fds):
+		case slices.Contains(w.Inodes, s.Inode):
 			return Serves
 		case w.Kind == fdscan.WaitPassive:
-		case w.Kind == fdscan.WaitOn && (slices.Contains(multiplexers, w.Call) || slices.Contains(acceptCalls, w.Call)):
-			if verdict == Idle {
-				verdict = Elsewise
-			}
+		case w.Kind == fdscan.WaitOn && verdict == Idle:
+			verdict = Elsewise
+		case w.Kind == fdscan.WaitOn:
 		default:
 			// Busy, or in a call on one descriptor: a server between two
 			// requests looks like that.
 			verdict = Unknown
 		}
 	}
-	if len(e.Waits) == 0 {
-		return Unknown
+	switch {
+	case e.Ring:
+		return Unknown // the kernel may wait in place of a thread
+	case s.State == fdscan.Listen && e.Imports != nil && !e.Imports.Accept:
+		return Idle // the program has no way to accept
 	}
 	return verdict
 }
 
-func waitsFor(w fdscan.Wait, s *fdscan.Socket, fds []int) bool {
-	if slices.Contains(w.Inodes, s.Inode) {
-		return true
-	}
-	for _, fd := range fds {
-		if slices.Contains(w.FDs, fd) {
-			return true
+// more orders what is known of serving, for processes that share a table: what
+// any of them does, the table does.
+func (s Serving) more(o Serving) Serving {
+	for _, best := range []Serving{Serves, Unknown, Elsewise} {
+		if s == best || o == best {
+			return best
 		}
 	}
-	return false
+	return Idle
 }
 
 // waitText says what the threads of p are doing, briefly: "pause",
@@ -72,12 +65,5 @@ func waitText(p *fdscan.Process) string {
 	if len(calls) > 3 {
 		calls = append(calls[:3], "…")
 	}
-	text := ""
-	for i, c := range calls {
-		if i > 0 {
-			text += ", "
-		}
-		text += c
-	}
-	return text
+	return strings.Join(calls, ", ")
 }

@@ -81,6 +81,9 @@ func inheritedWith(c *Socket, sockets []*Socket) {
 func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
 	a := &Answer{View: Judge(snap), Targets: targets, Explained: map[fdscan.State]int{}}
 	for _, s := range a.Sockets {
+		if !asked(s, targets) {
+			continue // at another address: only the bind verdicts need it
+		}
 		if all || s.IsPort() || !explained(s, a.Sockets) {
 			a.Shown = append(a.Shown, s)
 		} else {
@@ -104,6 +107,13 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 	}
 	a.Findings, a.NotEvaluated = Check(rules, &View{Snapshot: snap, Sockets: a.Shown})
 	return a
+}
+
+// asked reports whether any target names s.
+func asked(s *Socket, targets []fdscan.Target) bool {
+	return slices.ContainsFunc(targets, func(t fdscan.Target) bool {
+		return t.Kind != fdscan.PortTarget || t.Matches(s.Socket)
+	})
 }
 
 // Check runs rules over v. Findings come in order of severity.

@@ -48,9 +48,9 @@ wait for their turn in an accept mutex (a shared futex, semop, flock).`,
 			switch {
 			case s.Served == inspect.Serves:
 				message += "; another process does"
-			case !h.Origin.OpenerAlive:
+			case h.Origin.OpenerExited:
 				message += "; its opener has exited: the port stays taken"
-			default:
+			case h.Origin.OpenerAlive || h.Origin.From != nil:
 				severity = inspect.Warning
 			}
 			f := inspect.NewFinding(r, s, h, message)

@@ -148,6 +148,19 @@ func onlyRow(t *testing.T, pid int, table string, port int) row {
 	return found[0]
 }
 
+// connectionRow returns the row of a TCP connection over IPv4. Its port alone
+// would not do: another connection may have had it.
+func connectionRow(t *testing.T, pid int, s Socket) row {
+	t.Helper()
+	for _, r := range rows(t, pid, "tcp", s.Port()) {
+		if strings.HasSuffix(r.remote, fmt.Sprintf(":%04X", s.Remote.Port())) {
+			return r
+		}
+	}
+	t.Fatalf("%v to %v is no connection", s.Local, s.Remote)
+	return row{}
+}
+
 // borrow returns a copy of another process's descriptor, for the time of the test.
 func borrow(t *testing.T, pid, fd int) int {
 	t.Helper()

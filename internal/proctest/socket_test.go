@@ -94,6 +94,14 @@ func TestBind(t *testing.T) {
 	}
 }
 
+func TestSocket(t *testing.T) {
+	p := Start(t, "socket tcp4 name=fresh cloexec=1")
+	s, d := p.Socket("fresh"), p.Descriptor("fresh")
+	if links(process(p.PID))[d.FD] != socketLink(s.Inode) || s.Port() != 0 || !p.CloseOnExec(t, "fresh") {
+		t.Errorf("socket %+v, descriptor %+v", s, d)
+	}
+}
+
 func TestDatagramSockets(t *testing.T) {
 	testenv.NeedIPv6(t)
 	p := Start(t, "bind udp4 127.0.0.1:0 name=four; bind udp6 [::1]:0 name=six")
@@ -157,7 +165,7 @@ func TestConnectAndAccept(t *testing.T) {
 	if server.Local != p.Socket("l").Local || server.Remote != client.Local || client.Remote != server.Local {
 		t.Errorf("client %+v, server %+v", client, server)
 	}
-	if r := onlyRow(t, p.PID, "tcp", client.Port()); r.state != "01" || r.inode != client.Inode || r.local[:8] != "0200007F" {
+	if r := connectionRow(t, p.PID, client); r.state != "01" || r.inode != client.Inode || r.local[:8] != "0200007F" {
 		t.Errorf("client %+v", r)
 	}
 	if !closeOnExec(t, p.PID, p.Descriptor("c").FD) || closeOnExec(t, p.PID, p.Descriptor("s").FD) {

@@ -1,0 +1,119 @@
+package fdscan
+
+import (
+	"cmp"
+	"encoding/binary"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// facts are the costly facts about one process.
+type facts struct {
+	evidence Evidence
+	exe      FileID
+}
+
+// interrogate reads the costly facts about every holder, several at a time.
+func (l *lookup) interrogate() error {
+	listeners := map[*Process][]uint64{}
+	for h := range l.eachHolder {
+		listeners[h.Process] = nil
+	}
+	for _, s := range l.snap.Sockets {
+		if s.State != Listen || !s.Protocol.Stream() {
+			continue
+		}
+		for _, h := range s.Holders {
+			listeners[h.Process] = append(listeners[h.Process], s.Inode)
+		}
+	}
+	processes := make([]*Process, 0, len(listeners))
+	for p := range listeners {
+		processes = append(processes, p)
+	}
+	slices.SortFunc(processes, func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
+
+	read := make([]*facts, len(processes))
+	var cache codeCache
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(len(processes), runtime.GOMAXPROCS(0), 4) {
+		wg.Go(func() {
+			for i := range next {
+				w := &waitReader{Scanner: l.Scanner, pid: processes[i].PID, listeners: listeners[processes[i]]}
+				cmdline, inner := processes[i].Cmdline, innermost(processes[i])
+				read[i], _ = within(l.ctx, func() *facts { return w.facts(&cache, cmdline, inner) })
+			}
+		})
+	}
+	for i := range processes {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for i, p := range processes {
+		if read[i] == nil {
+			l.gap(detailGap("read evidence", p.PID, errSlow))
+			read[i] = &facts{}
+		}
+		p.Evidence = &read[i].evidence
+		p.ExeDevice, p.ExeInode = read[i].exe.Device, read[i].exe.Inode
+	}
+	return l.ctx.Err()
+}
+
+// innermost is the pid of a process as it sees itself.
+func innermost(p *Process) int {
+	if n := len(p.NSPIDs); n > 0 {
+		return p.NSPIDs[n-1]
+	}
+	return p.PID
+}
+
+// facts reads what can be known of the process. Nothing here touches the
+// lookup: it may have given up waiting.
+func (r *waitReader) facts(cache *codeCache, cmdline []string, inner int) *facts {
+	const mostEnviron = 8 << 20
+	process := r.path(strconv.Itoa(r.pid))
+	f := &facts{exe: exeID(process + "/exe")}
+	if r.Detached {
+		f.exe = FileID{}
+	}
+	r.foreign = !r.Detached && !nativeProgram(process+"/exe")
+	f.evidence.Waits = r.waits()
+	f.evidence.HandOvers, f.evidence.Activated = handOvers(cmdline, readMost(process+"/environ", mostEnviron), inner)
+	code := r.programOf(r.pid, cache)
+	f.evidence.Imports, f.evidence.Ring = code.imports, code.ring
+	return f
+}
+
+// exeID identifies a process's program, even when its file has been replaced.
+func exeID(path string) FileID {
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st) != nil {
+		return FileID{}
+	}
+	return FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+}
+
+// nativeProgram reports whether an executable has the word size and machine of
+// this one, so that its system call numbers are ours.
+func nativeProgram(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var header [20]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil {
+		return false
+	}
+	const class64 = 2 // ELFCLASS64
+	return string(header[:4]) == "\x7fELF" && header[4] == class64 && binary.NativeEndian.Uint16(header[18:]) == elfMachine
+}
