@@ -72,7 +72,7 @@ func (s *Step) sees() string {
 	}
 	if e != nil {
 		for _, w := range e.Waits {
-			if !slices.ContainsFunc(s.FDs(), func(fd int) bool { return slices.Contains(w.FDs, fd) }) && !slices.Contains(w.Inodes, s.Socket.Inode) {
+			if !slices.Contains(w.Inodes, s.Socket.Inode) {
 				continue
 			}
 			switch w.Call {
