@@ -1,22 +1,42 @@
 package report
 
 import (
-	"fmt"
+	"bufio"
 	"io"
 
 	"stray/fdscan"
 )
 
-// WriteDoctor writes what a caller can see here, as text.
+// WriteDoctor writes what a caller can see here, and what each missing thing
+// would add to it, as text.
 func WriteDoctor(w io.Writer, host fdscan.Host, abilities []fdscan.Ability, s Style) error {
-	if _, err := fmt.Fprintf(w, "Linux %s, uid %d, network namespace net:[%d]\n\n", printable(host.Kernel), host.UID, host.NetNS); err != nil {
+	p := &page{Writer: bufio.NewWriter(w), style: s, paint: newPalette(s.Color)}
+	p.line("Linux %s, uid %d, network namespace net:[%d]", printable(host.Kernel), host.UID, host.NetNS)
+	p.line("")
+	g := &grid{header: []string{"CAN", "WHAT", "FOUND"}, elastic: []squeeze{{"FOUND", 12, nil}}}
+	paints := map[string]func(...any) string{"yes": p.paint.green.Sprint, "partly": p.paint.yellow.Sprint, "no": p.paint.red.Sprint}
+	var missing []fdscan.Ability
+	for _, a := range abilities {
+		row := gridRow{cells: clean([]string{a.Have, a.Name, a.Detail})}
+		if paint := paints[a.Have]; paint != nil {
+			row.paint = func(line string) string { return paint(line) }
+		}
+		g.rows = append(g.rows, row)
+		if a.Have != "yes" {
+			missing = append(missing, a)
+		}
+	}
+	if err := g.write(p, s); err != nil {
 		return err
 	}
-	g := &grid{header: []string{"CAN", "WHAT", "FOUND", "GIVES"}}
-	for _, a := range abilities {
-		g.add(a.Have, a.Name, a.Detail, a.Adds)
+	if len(missing) > 0 {
+		p.line("")
+		p.line("what is missing would add")
 	}
-	return g.write(w, s)
+	for _, a := range missing {
+		p.say(nil, "  "+a.Name+": "+a.Adds)
+	}
+	return p.Flush()
 }
 
 // doctorDocument is the JSON form of the same.
@@ -39,6 +59,6 @@ type ability struct {
 func WriteDoctorJSON(w io.Writer, version string, host fdscan.Host, abilities []fdscan.Ability) error {
 	e := encoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(doctorDocument{SchemaVersion, Tool{"stray", version}, "doctor", Host{text(host.Name), text(host.Kernel), text(host.BootID), host.NetNS},
+	return e.Encode(doctorDocument{SchemaVersion, Tool{"stray", version}, "doctor", newHost(host),
 		list(abilities, func(a fdscan.Ability) ability { return ability{a.Name, a.Have, text(a.Detail), text(a.Adds)} })})
 }

@@ -2,7 +2,6 @@ package report
 
 import (
 	"net/netip"
-	"strconv"
 	"time"
 
 	"stray/fdscan"
@@ -16,22 +15,30 @@ const SchemaVersion = "1.0"
 // Document is the JSON form of every report. Every key is always present; null
 // means that the kernel does not report it, or that it could not be seen.
 type Document struct {
-	SchemaVersion string        `json:"schema_version"`
-	Tool          Tool          `json:"tool"`
-	Command       string        `json:"command"`
-	TakenAt       string        `json:"taken_at"`
-	Host          Host          `json:"host"`
-	Complete      bool          `json:"complete"`
-	Gaps          []Gap         `json:"gaps"`
-	Query         []string      `json:"query"`
-	Verdict       string        `json:"verdict"`
-	Bind          []Bind        `json:"bind"`
-	Sockets       []Socket      `json:"sockets"`
-	Explained     []Explained   `json:"explained"`
-	Objects       []Object      `json:"objects"`
-	Findings      []Finding     `json:"findings"`
-	NotEvaluated  []Unevaluated `json:"not_evaluated"`
-	Actions       []Action      `json:"actions"`
+	Summary
+	Gaps     []Gap     `json:"gaps"`
+	Sockets  []Socket  `json:"sockets"`
+	Objects  []Object  `json:"objects"`
+	Findings []Finding `json:"findings"`
+	// Actions are what close and seal have done; empty for who.
+	Actions []Action `json:"actions"`
+}
+
+// Summary is a Document without what can be long.
+type Summary struct {
+	SchemaVersion string   `json:"schema_version"`
+	Tool          Tool     `json:"tool"`
+	Command       string   `json:"command"`
+	TakenAt       string   `json:"taken_at"`
+	Host          Host     `json:"host"`
+	Query         []string `json:"query"`
+	Verdict       string   `json:"verdict"`
+	// Complete reports that nothing which could change the answer was out of
+	// sight.
+	Complete     bool          `json:"complete"`
+	Bind         []Bind        `json:"bind"`
+	Explained    []Explained   `json:"explained"`
+	NotEvaluated []Unevaluated `json:"not_evaluated"`
 }
 
 // Tool is the program that made a Document.
@@ -42,10 +49,10 @@ type Tool struct {
 
 // Host is the machine that a Document speaks of.
 type Host struct {
-	Name   string `json:"name"`
-	Kernel string `json:"kernel"`
-	BootID string `json:"boot_id"`
-	NetNS  uint64 `json:"netns"`
+	Name   string  `json:"name"`
+	Kernel string  `json:"kernel"`
+	BootID string  `json:"boot_id"`
+	NetNS  *uint64 `json:"netns"`
 }
 
 // Gap is something that could not be seen.
@@ -138,12 +145,15 @@ type Holder struct {
 
 // Origin is how a holder came by what it holds.
 type Origin struct {
-	Kind        string   `json:"kind"`
-	FromPID     *int     `json:"from_pid"`
-	OpenerAlive bool     `json:"opener_alive"`
-	Certain     bool     `json:"certain"`
-	Leak        bool     `json:"leak"`
-	Evidence    []string `json:"evidence"`
+	Kind    string `json:"kind"`
+	FromPID *int   `json:"from_pid"`
+	// OpenerAlive reports that the opener is among the holders, OpenerExited
+	// evidence that it has ended; both are false when nothing is known.
+	OpenerAlive  bool     `json:"opener_alive"`
+	OpenerExited bool     `json:"opener_exited"`
+	Certain      bool     `json:"certain"`
+	Leak         bool     `json:"leak"`
+	Evidence     []string `json:"evidence"`
 }
 
 // Process is the process of a holder.
@@ -201,26 +211,34 @@ type Unevaluated struct {
 // NewDocument turns an answer into its JSON form.
 func NewDocument(r *Result) *Document {
 	a := r.Answer
-	d := &Document{
-		SchemaVersion: SchemaVersion, Tool: Tool{"stray", r.Version}, Command: r.Command,
-		TakenAt:  a.TakenAt.Format(time.RFC3339),
-		Host:     Host{text(a.Host.Name), text(a.Host.Kernel), text(a.Host.BootID), a.Host.NetNS},
-		Complete: a.Complete, Query: list(r.Query, text), Verdict: string(a.Verdict),
-		Gaps: list(a.Gaps, newGap), Bind: list(a.Binds, newBind), Findings: list(a.Findings, newFinding),
-		NotEvaluated: list(a.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
-		Explained:    []Explained{}, Objects: []Object{}, Actions: []Action{},
-	}
 	groups := reusePortGroups(a.Shown)
-	d.Sockets = list(a.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) })
-	for _, state := range sortedStates(a.Explained) {
-		d.Explained = append(d.Explained, Explained{string(state), a.Explained[state]})
+	return &Document{
+		Summary: Summary{
+			SchemaVersion: SchemaVersion, Tool: Tool{"stray", r.Version}, Command: r.Command,
+			TakenAt: a.TakenAt.Format(time.RFC3339), Host: newHost(a.Host),
+			Query: list(r.Query, text), Verdict: string(a.Verdict), Complete: a.Complete, Bind: list(a.Binds, newBind),
+			Explained:    list(sortedStates(a.Explained), func(s fdscan.State) Explained { return Explained{string(s), a.Explained[s]} }),
+			NotEvaluated: list(a.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
+		},
+		Gaps:     list(a.Gaps, newGap),
+		Sockets:  list(a.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) }),
+		Objects:  list(a.Objects, newObject),
+		Findings: list(a.Findings, newFinding),
+		Actions:  []Action{},
 	}
-	for _, o := range a.Objects {
-		d.Objects = append(d.Objects, Object{text(o.Path), o.Kind, o.Inode, orNull(o.Device), list(o.Holders, func(h *fdscan.Holder) Holder {
-			return newHolder(&inspect.Holder{Holder: h, Serving: inspect.Unknown, Origin: inspect.Origin{Kind: inspect.NoOrigin}})
-		})})
-	}
-	return d
+}
+
+func newHost(h fdscan.Host) Host {
+	return Host{text(h.Name), text(h.Kernel), text(h.BootID), orNull(h.NetNS)}
+}
+
+func newObject(o *fdscan.Object) Object {
+	return Object{text(o.Path), o.Kind, o.Inode, orNull(o.Device), list(o.Holders, func(h *fdscan.Holder) Holder { return newHolder(unjudged(h)) })}
+}
+
+// unjudged is the holder of a file: how it came by it is not asked.
+func unjudged(h *fdscan.Holder) *inspect.Holder {
+	return &inspect.Holder{Holder: h, Serving: inspect.Unknown, Origin: inspect.Origin{Kind: inspect.NoOrigin}}
 }
 
 func newGap(g fdscan.Gap) Gap {
@@ -232,11 +250,11 @@ func newBind(b inspect.BindVerdict) Bind {
 	return Bind{b.Address.String(), b.Port, string(b.Protocol), string(b.Plain), string(b.ReuseAddr), string(b.ReusePort), text(b.Because)}
 }
 
-func newSocket(s *inspect.Socket, groups map[*inspect.Socket]int) Socket {
+func newSocket(s *inspect.Socket, groups map[*inspect.Socket]reusePortGroup) Socket {
 	j := Socket{
 		Protocol: orNull(string(s.Protocol)), Family: orNull(string(s.Family)), Type: orNull(s.Type), State: string(s.State), Local: newEndpoint(s.Local),
 		Inode: orNull(s.Inode), Cookie: orNull(s.Cookie), NetNS: orNull(s.NetNS), NetNSIsMine: s.NetNSMine, UID: s.UID, Cgroup: orNull(text(s.Cgroup)),
-		V6Only: s.V6Only, ReuseAddr: s.ReuseAddr, ReusePort: s.ReusePort, ReusePortGroup: orNull(groups[s]), Interface: orNull(s.Interface),
+		V6Only: s.V6Only, ReuseAddr: s.ReuseAddr, ReusePort: s.ReusePort, ReusePortGroup: orNull(groups[s].number), Interface: orNull(s.Interface),
 		RecvQueue: s.RecvQueue, SendQueue: s.SendQueue, InBacklogOf: orNull(s.InBacklogOf), KernelOwned: s.KernelOwned, Holders: list(s.Holders, newHolder),
 	}
 	if s.Remote != (fdscan.Endpoint{}) {
@@ -265,7 +283,7 @@ func newHolder(h *inspect.Holder) Holder {
 	j := Holder{
 		PID: h.Process.PID, TID: orNull(h.TID), FD: descriptor(h.FD), Slot: descriptor(h.Slot), CloseOnExec: h.CloseOnExec, Via: string(h.Via),
 		Serving: servingWord(h.Serving), SharesTableWith: list(h.SharesTableWith, func(pid int) int { return pid }), Note: orNull(text(h.Note)), Process: newProcess(h.Process),
-		Origin: Origin{Kind: string(h.Origin.Kind), OpenerAlive: h.Origin.OpenerAlive, Certain: h.Origin.Certain, Leak: h.Origin.Leak, Evidence: list(h.Origin.Evidence, text)},
+		Origin: Origin{Kind: string(h.Origin.Kind), OpenerAlive: h.Origin.OpenerAlive, OpenerExited: h.Origin.OpenerExited, Certain: h.Origin.Certain, Leak: h.Origin.Leak, Evidence: list(h.Origin.Evidence, text)},
 	}
 	if h.Origin.From != nil {
 		j.Origin.FromPID = &h.Origin.From.PID
@@ -315,9 +333,4 @@ func list[A, B any](in []A, f func(A) B) []B {
 		out = append(out, f(v))
 	}
 	return out
-}
-
-// seconds writes a duration for a table.
-func seconds(d time.Duration) string {
-	return strconv.Itoa(int(d.Round(time.Second)/time.Second)) + "s"
 }

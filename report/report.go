@@ -62,35 +62,43 @@ func Find(name string) *Format {
 	return nil
 }
 
-// reusePortGroups numbers the sets of sockets that share protocol, address and
-// namespace, which only SO_REUSEPORT (or SO_REUSEADDR, for datagrams) allows.
-func reusePortGroups(sockets []*inspect.Socket) map[*inspect.Socket]int {
+// reusePortGroup is a set of sockets that share one address.
+type reusePortGroup struct {
+	number int // from 1
+	size   int // members that are shown
+}
+
+// reusePortGroups finds the sets of sockets that share protocol, address and
+// namespace. Where a member is known to lack SO_REUSEPORT, they share the
+// address by SO_REUSEADDR, and are none.
+func reusePortGroups(sockets []*inspect.Socket) map[*inspect.Socket]reusePortGroup {
 	type key struct {
 		netns    uint64
 		protocol fdscan.Protocol
 		address  string
 	}
-	byKey := map[key][]*inspect.Socket{}
+	members := map[key][]*inspect.Socket{}
 	var order []key
 	for _, s := range sockets {
 		if !s.IsPort() || s.Protocol == fdscan.Unix {
 			continue
 		}
 		k := key{s.NetNS, s.Protocol, s.Address()}
-		if byKey[k] == nil {
+		if members[k] == nil {
 			order = append(order, k)
 		}
-		byKey[k] = append(byKey[k], s)
+		members[k] = append(members[k], s)
 	}
-	groups := map[*inspect.Socket]int{}
-	n := 0
+	groups := map[*inspect.Socket]reusePortGroup{}
+	number := 0
 	for _, k := range order {
-		if len(byKey[k]) < 2 {
+		lacks := func(s *inspect.Socket) bool { return s.ReusePort != nil && !*s.ReusePort }
+		if len(members[k]) < 2 || slices.ContainsFunc(members[k], lacks) {
 			continue
 		}
-		n++
-		for _, s := range byKey[k] {
-			groups[s] = n
+		number++
+		for _, s := range members[k] {
+			groups[s] = reusePortGroup{number, len(members[k])}
 		}
 	}
 	return groups

@@ -5,9 +5,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -28,352 +27,316 @@ var _ = register(&Format{
 	},
 })
 
-// page writes the answer for people.
+// page writes the answer for people: the sockets and files with their holders;
+// what is free and can be bound; what could not be seen; what is wrong, and what
+// to do next.
 type page struct {
 	*bufio.Writer
-	result *Result
 	answer *inspect.Answer
 	style  Style
 	paint  palette
 	wide   bool
-	groups map[*inspect.Socket]int
+	groups map[*inspect.Socket]reusePortGroup
+	blocks int  // sockets and files written
+	apart  bool // what follows does not belong to the block before it
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p := &page{
-		Writer: bufio.NewWriter(w), result: r, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
+		Writer: bufio.NewWriter(w), answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Answer.Shown),
 	}
-	if err := p.write(); err != nil {
-		return err
-	}
-	return p.Flush()
-}
-
-func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
-
-func (p *page) write() error {
 	if err := p.sockets(); err != nil {
 		return err
 	}
 	if err := p.objects(); err != nil {
 		return err
 	}
+	if p.blocks > 1 || p.apart {
+		p.line("")
+	}
 	p.explained()
 	p.free()
 	p.binds()
 	p.gaps()
 	p.findings()
-	return nil
+	return p.Flush()
 }
 
-// mostAlike is how many rows of one state without a holder are written before
-// the rest is counted.
-const mostAlike = 5
+// line writes one line, whatever its width.
+func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
 
+// say writes a sentence, in several lines on a narrow terminal, and may paint
+// it.
+func (p *page) say(paint func(...any) string, text string) {
+	text = fold(printable(text), p.style.Width, "    ")
+	if paint != nil {
+		text = paint(text)
+	}
+	p.line("%s", text)
+}
+
+// sockets writes every socket and who holds it. Sockets without a holder that
+// differ in their far end only are written together.
 func (p *page) sockets() error {
 	netns := p.answer.Host.NetNS
-	alike := map[string]int{}
-	for i, s := range p.answer.Shown {
-		if s.NetNS != netns {
-			p.namespaceHeader(s)
-			netns = s.NetNS
+	for rest := p.answer.Shown; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && alike(rest[0], rest[n]) {
+			n++
 		}
-		if len(s.Holders) == 0 && s.Inode == 0 && !p.wide {
-			key := fmt.Sprint(s.NetNS, s.Protocol, s.Local.Port, s.State, s.InBacklogOf)
-			if alike[key]++; alike[key] > mostAlike {
-				if i+1 == len(p.answer.Shown) || p.answer.Shown[i+1].State != s.State {
-					p.line("… and %d more %s (-o wide shows them)", alike[key]-mostAlike, s.State)
-				}
-				continue
-			}
-		}
-		if i > 0 && (len(s.Holders) > 0 || len(p.answer.Shown[i-1].Holders) > 0) {
+		if p.blocks > 0 {
 			p.line("")
 		}
-		if err := p.socket(s); err != nil {
+		if rest[0].NetNS != netns {
+			netns = rest[0].NetNS
+			p.namespace(rest[0])
+		}
+		p.blocks++
+		if err := p.socket(rest[:n]); err != nil {
 			return err
 		}
+		rest = rest[n:]
 	}
 	return nil
 }
 
-func (p *page) namespaceHeader(s *inspect.Socket) {
-	where := "another network namespace"
+// alike reports sockets without a holder that differ in their far end only.
+func alike(a, b *inspect.Socket) bool {
+	nobody := func(s *inspect.Socket) bool { return len(s.Holders) == 0 && s.Inode == 0 }
+	return nobody(a) && nobody(b) && a.NetNS == b.NetNS && a.Protocol == b.Protocol && a.Local == b.Local && a.State == b.State && a.InBacklogOf == b.InBacklogOf
+}
+
+// namespace heads the sockets of another network namespace.
+func (p *page) namespace(s *inspect.Socket) {
+	p.apart = true
+	which := "another network namespace"
 	if s.NetNS != 0 {
-		where += fmt.Sprintf(", net:[%d]", s.NetNS)
+		which = fmt.Sprintf("network namespace net:[%d]", s.NetNS)
 	}
 	for _, h := range s.Holders {
-		if h.Process.Container != "" {
-			where += ", " + h.Process.Container
+		if h.Process.Container != "" && h.Process.NetNS == s.NetNS {
+			which += " of " + h.Process.Container
 			break
 		}
 	}
-	p.line("\nin %s: does not block this namespace", where)
+	p.say(p.paint.faint.Sprint, "in "+which+", which does not block this one:")
 }
 
-func (p *page) socket(s *inspect.Socket) error {
-	head := fmt.Sprintf("%s %s", cmp.Or(string(s.Protocol), "socket"), printable(s.Address()))
+// socket writes a socket, or several that are alike.
+func (p *page) socket(alike []*inspect.Socket) error {
+	s := alike[0]
+	head := cmp.Or(string(s.Protocol), "socket")
 	if s.Protocol == fdscan.Unix && s.Type != "" {
-		head = fmt.Sprintf("unix %s %s", s.Type, printable(s.Address()))
+		head += " " + s.Type
 	}
-	if s.Remote.Port != 0 {
+	head += " " + printable(s.Address())
+	facts := []string{stateText(s)}
+	if len(alike) > 1 {
+		facts = append(facts, fmt.Sprintf("%d connections", len(alike)))
+	} else if s.Remote.Port != 0 {
 		head += " → " + inspect.EndpointText(s.Protocol, s.Remote)
 	}
-	head = p.paint.bold(head)
-	facts := append([]string{p.state(s)}, p.facts(s)...)
-	p.line("%s  %s", head, strings.Join(facts, "  "))
-	if len(s.Holders) == 0 {
-		p.line("  %s", p.nobody(s))
-		return nil
+	facts = append(facts, p.facts(alike)...)
+	p.head(head, strings.Join(facts, "  "))
+	if len(s.Holders) > 0 {
+		return p.holders(s)
 	}
-	return p.holders(s)
+	p.say(nil, "  "+p.nobody(alike))
+	switch {
+	case len(alike) == 1:
+	case p.wide:
+		return p.farEnds(alike)
+	default:
+		p.say(nil, "  "+someFarEnds(alike))
+	}
+	return nil
 }
 
-func (p *page) state(s *inspect.Socket) string {
+// head writes the name of a socket or file and, behind it, what matters of it.
+func (p *page) head(name, facts string) {
+	text := fold(name+"  "+facts, p.style.Width, "    ")
+	if rest, ok := strings.CutPrefix(text, name); ok {
+		text = p.paint.bold(name) + rest
+	}
+	p.line("%s", text)
+}
+
+func stateText(s *inspect.Socket) string {
 	if s.State == fdscan.Bound && s.Protocol.Stream() {
 		return "BOUND, not listening"
 	}
 	return string(s.State)
 }
 
-// facts are what matters of a socket besides its address.
-func (p *page) facts(s *inspect.Socket) (facts []string) {
-	switch {
-	case s.Backlog != nil:
-		text := ""
-		if s.Backlog.Limit > 0 || s.Backlog.Queued > 0 {
-			text = fmt.Sprintf("backlog %d of %d", s.Backlog.Queued, s.Backlog.Limit)
+// facts are what matters of sockets besides their address.
+func (p *page) facts(alike []*inspect.Socket) (facts []string) {
+	s := alike[0]
+	add := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
+	if s.Backlog != nil {
+		if text := backlogText(s); text != "" {
+			add("%s", text)
 		}
-		if s.Served.No() {
-			text += ", nobody is accepting"
+	} else {
+		var unread, unacknowledged uint64
+		for _, s := range alike {
+			unread += queue(s.RecvQueue)
+			unacknowledged += queue(s.SendQueue)
 		}
-		if text = strings.TrimPrefix(text, ", "); text != "" {
-			facts = append(facts, text)
+		if unread > 0 {
+			add("%s unread", size(unread))
 		}
-	default:
-		if n := s.RecvQueue; n != nil && *n > 0 {
-			facts = append(facts, size(*n)+" unread")
-		}
-		if n := s.SendQueue; n != nil && *n > 0 {
-			facts = append(facts, size(*n)+" not acknowledged")
+		if unacknowledged > 0 {
+			add("%s not acknowledged", size(unacknowledged))
 		}
 	}
 	if s.V6Only != nil && s.Local.Addr.IsUnspecified() {
-		if *s.V6Only {
-			facts = append(facts, "IPv6 only")
-		} else {
-			facts = append(facts, "IPv6 and IPv4")
-		}
+		add("%s", map[bool]string{true: "IPv6 only", false: "IPv6 and IPv4"}[*s.V6Only])
 	}
-	if g := p.groups[s]; g != 0 {
-		facts = append(facts, fmt.Sprintf("SO_REUSEPORT group %d", g))
+	if g := p.groups[s]; g.number != 0 {
+		add("SO_REUSEPORT group %d, one of %d", g.number, g.size)
 	}
 	if s.Interface != 0 {
-		facts = append(facts, fmt.Sprintf("on interface %d", s.Interface))
+		add("on interface %d only", s.Interface)
 	}
-	if p.wide {
-		facts = append(facts, fmt.Sprintf("inode %d", s.Inode))
-		if s.Cookie != 0 {
-			facts = append(facts, fmt.Sprintf("cookie %d", s.Cookie))
+	if p.outgoing(s) {
+		bind := p.answer.Host.Bind
+		add("outgoing, on a port of the ephemeral range %d-%d", bind.EphemeralLow, bind.EphemeralHigh)
+	}
+	if p.wide && len(alike) == 1 {
+		if s.Inode != 0 {
+			add("inode %d", s.Inode)
 		}
-		if s.Cgroup != "" {
-			facts = append(facts, "created in cgroup "+printable(s.Cgroup))
+		if s.Cookie != 0 {
+			add("cookie %d", s.Cookie)
+		}
+		if s.Cgroup != "" && s.Cgroup != "/" {
+			add("created in cgroup %s", printable(s.Cgroup))
 		}
 	}
 	return facts
 }
 
-// nobody says why a socket has no holder.
-func (p *page) nobody(s *inspect.Socket) string {
-	left := ""
-	if s.Timer != nil && s.Timer.Expires > 0 {
-		left = ", " + seconds(s.Timer.Expires) + " left"
+func queue(n *uint32) uint64 {
+	if n == nil {
+		return 0
 	}
+	return uint64(*n)
+}
+
+// backlogText tells how many connections wait for accept(2). The kernel takes
+// one more than the limit.
+func backlogText(s *inspect.Socket) string {
+	text := ""
+	if b := s.Backlog; b.Limit > 0 || b.Queued > 0 {
+		text = fmt.Sprintf("backlog %d of %d", b.Queued, b.Limit)
+		if b.Queued > b.Limit {
+			text += ", full"
+		}
+	}
+	if s.Served.No() {
+		text += ", nobody is accepting"
+	}
+	return strings.TrimPrefix(text, ", ")
+}
+
+// outgoing reports a connection whose port was not bound by a server: it lies in
+// the ephemeral range, and nobody listens on it.
+func (p *page) outgoing(s *inspect.Socket) bool {
+	return s.NetNSMine && !s.IsPort() && s.Remote.Port != 0 && inspect.Ephemeral(p.answer.Host, s.Local.Port) &&
+		!slices.ContainsFunc(p.answer.Sockets, func(l *inspect.Socket) bool { return l.Accepts(s.Socket) })
+}
+
+// nobody says why sockets have no holder.
+func (p *page) nobody(alike []*inspect.Socket) string {
+	s := alike[0]
 	switch {
 	case s.State == fdscan.TimeWait:
-		return "no process: the connection is closed and its port rests" + left
+		return "no process: closed, and the port rests" + timeLeft(alike)
 	case s.InBacklogOf != 0:
-		return "no process yet: it waits in the backlog of the listener until someone accepts it"
+		return "no process yet: in the backlog of the listener until someone accepts"
 	case s.KernelOwned:
 		return "held by the kernel: it has an inode, and no process has a descriptor of it"
 	case s.Inode != 0:
 		return p.unseen(s)
 	case s.State == fdscan.SynRecv:
 		return "no process yet: the handshake is not complete"
+	case s.State == fdscan.FinWait1, s.State == fdscan.Closing, s.State == fdscan.LastAck:
+		return "no process: closed, and the kernel still delivers what is left" + timeLeft(alike)
+	case s.State == fdscan.FinWait2:
+		return "no process: closed, and the far end has yet to close" + timeLeft(alike)
 	}
-	return "no process: it was closed with work left, and the kernel is finishing it" + left
+	return "no process: only the kernel keeps it" + timeLeft(alike)
 }
 
-// unseen names what is known of a socket whose holder could not be seen.
+// timeLeft says when the kernel will do something about sockets without a
+// holder: the time of TIME_WAIT runs in FIN_WAIT2 too.
+func timeLeft(alike []*inspect.Socket) string {
+	var last *fdscan.Timer
+	for _, s := range alike {
+		if t := s.Timer; t != nil && (last == nil || t.Expires > last.Expires) {
+			last = t
+		}
+	}
+	switch {
+	case last == nil || last.Expires <= 0:
+		return ""
+	case last.Kind != "time_wait":
+		return fmt.Sprintf(" (next try in %s)", seconds(last.Expires))
+	case len(alike) > 1:
+		return fmt.Sprintf(" (the last for another %s)", seconds(last.Expires))
+	}
+	return fmt.Sprintf(" (for another %s)", seconds(last.Expires))
+}
+
+// unseen names what is known of a socket whose holder was not found.
 func (p *page) unseen(s *inspect.Socket) string {
 	text := "its holder could not be seen"
+	if p.answer.HoldersComplete {
+		text = "none of the processes that were looked at holds it"
+	}
 	if s.UID != nil {
 		text += fmt.Sprintf("; it belongs to uid %d", *s.UID)
 	}
 	if s.Cgroup != "" && s.Cgroup != "/" {
-		text += fmt.Sprintf(" and was created in cgroup %s", printable(s.Cgroup))
+		text += " and was created in cgroup " + s.Cgroup
 	}
 	return text
 }
 
-func (p *page) holders(s *inspect.Socket) error {
-	g := &grid{indent: "  ", header: []string{"PID", "FD", "CLOEXEC", "ORIGIN", "SERVES", "AGE", "USER", "SERVICE", "COMMAND", ""}}
-	if p.wide {
-		g.header = []string{"PID", "PPID", "FD", "CLOEXEC", "ORIGIN", "SERVES", "AGE", "USER", "SERVICE", "EXE", "COMMAND", ""}
+// mostFarEnds is how many far ends are written before the rest is counted.
+const mostFarEnds = 5
+
+func someFarEnds(alike []*inspect.Socket) string {
+	var ends []string
+	for _, s := range alike[:min(len(alike), mostFarEnds)] {
+		ends = append(ends, inspect.EndpointText(s.Protocol, s.Remote))
 	}
-	for _, h := range s.Holders {
-		service := strings.TrimSpace(h.Process.Unit + " " + h.Process.Container)
-		serves := ""
-		if s.IsPort() {
-			serves = servingText(h.Serving)
+	text := "→ " + strings.Join(ends, ", ")
+	if more := len(alike) - len(ends); more > 0 {
+		text += fmt.Sprintf(" and %d more (-o wide shows them)", more)
+	}
+	return text
+}
+
+// farEnds writes every far end.
+func (p *page) farEnds(alike []*inspect.Socket) error {
+	g := &grid{indent: "  ", header: []string{"FAR END", "UNREAD", "NOT ACKNOWLEDGED", "TIMER", "COOKIE"}}
+	for _, s := range alike {
+		left := ""
+		if s.Timer != nil {
+			left = seconds(s.Timer.Expires)
 		}
-		cells := []string{
-			strconv.Itoa(h.Process.PID), fdText(h.Holder), yesNo(h.CloseOnExec), originText(h), serves,
-			age(p.answer.TakenAt.Sub(h.Process.StartTime)), h.Process.User, service, p.command(h.Process), strings.Join(p.remarks(s, h), "; "),
-		}
-		if p.wide {
-			cells = append([]string{cells[0], strconv.Itoa(h.Process.PPID)}, cells[1:]...)
-			cells = append(cells[:9:9], append([]string{h.Process.Exe}, cells[9:]...)...)
-		}
-		g.add(cells...)
+		g.add(inspect.EndpointText(s.Protocol, s.Remote), sizeText(s.RecvQueue), sizeText(s.SendQueue), left, number(s.Cookie))
 	}
 	g.dropEmpty()
-	if err := g.write(p, p.style); err != nil {
-		return err
-	}
-	if p.wide {
-		p.evidence(s)
-	}
-	return nil
+	return g.write(p, p.style)
 }
 
-func (p *page) evidence(s *inspect.Socket) {
-	seen := map[int]bool{}
-	for _, h := range s.Holders {
-		if seen[h.Process.PID] {
-			continue
-		}
-		seen[h.Process.PID] = true
-		for _, e := range h.Origin.Evidence {
-			p.line("  pid %d: %s", h.Process.PID, printable(e))
-		}
+// sizeText is empty for an empty queue.
+func sizeText(n *uint32) string {
+	if queue(n) == 0 {
+		return ""
 	}
-}
-
-// maxCommand is how much of a command line is shown where no terminal limits it.
-const maxCommand = 60
-
-func (p *page) command(process *fdscan.Process) string {
-	command := strings.Join(process.Cmdline, " ")
-	if command == "" {
-		return "[" + process.Comm + "]"
-	}
-	if !p.wide {
-		return cut(command, maxCommand)
-	}
-	return command
-}
-
-// remarks are what is unusual about a holder.
-func (p *page) remarks(s *inspect.Socket, h *inspect.Holder) (remarks []string) {
-	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
-	switch h.Via {
-	case fdscan.ViaThread:
-		say("only thread %d has it", h.TID)
-	case fdscan.ViaRing:
-		say("registered with io_uring")
-	case fdscan.ViaMessage:
-		say("in a message that this process has not received yet")
-	case fdscan.ViaMemory:
-		say("%s", h.Note)
-	case fdscan.ViaTable:
-	}
-	for _, pid := range h.SharesTableWith {
-		say("one descriptor table with pid %d", pid)
-	}
-	if n := len(h.Process.NSPIDs); n > 1 {
-		say("pid %d in its namespace", h.Process.NSPIDs[n-1])
-	}
-	switch h.Process.State {
-	case 'T', 't':
-		say("stopped")
-	case 'Z':
-		say("its main thread has exited")
-	}
-	switch {
-	case !h.Origin.Leak || h.Origin.OpenerAlive || h.Origin.From != nil:
-	case h.Origin.OpenerExited:
-		say("opener has exited")
-	default:
-		say("opener does not hold it any more")
-	}
-	return remarks
-}
-
-func fdText(h *fdscan.Holder) string {
-	switch h.Via {
-	case fdscan.ViaRing:
-		return fmt.Sprintf("%d[%d]", h.FD, h.Slot)
-	case fdscan.ViaMemory:
-		return "-"
-	case fdscan.ViaTable, fdscan.ViaThread, fdscan.ViaMessage:
-	}
-	return strconv.Itoa(h.FD)
-}
-
-func originText(h *inspect.Holder) string {
-	text := string(h.Origin.Kind)
-	switch {
-	case h.Origin.From != nil:
-		text += fmt.Sprintf(", from %d", h.Origin.From.PID)
-	case !h.Origin.Certain && (h.Origin.Leak || h.Origin.Kind == inspect.Received):
-		text += ", probably"
-	}
-	return text
-}
-
-func servingText(s inspect.Serving) string {
-	switch s {
-	case inspect.Serves:
-		return "yes"
-	case inspect.Idle, inspect.Elsewise:
-		return "no"
-	case inspect.Unknown:
-	}
-	return "?"
-}
-
-func yesNo(b *bool) string {
-	switch {
-	case b == nil:
-		return "?"
-	case *b:
-		return "yes"
-	}
-	return "no"
-}
-
-// age writes a duration in its largest unit.
-func age(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
-// size writes bytes in decimal units.
-func size(n uint32) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000*1000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	return size(queue(n))
 }

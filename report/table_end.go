@@ -9,37 +9,21 @@ import (
 	"stray/inspect"
 )
 
-// objects writes files and pipes and who holds them.
-func (p *page) objects() error {
-	for _, o := range p.answer.Objects {
-		p.line("%s  %s, inode %d", p.paint.bold(printable(o.Path)), o.Kind, o.Inode)
-		if len(o.Holders) == 0 {
-			if o.Kind != "socket" {
-				p.line("  no process holds it")
-			}
-			continue
-		}
-		s := &inspect.Socket{Socket: &fdscan.Socket{}}
-		for _, h := range o.Holders {
-			s.Holders = append(s.Holders, &inspect.Holder{Holder: h})
-		}
-		if err := p.holders(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // explained counts the connections that were left out.
 func (p *page) explained() {
-	var parts []string
+	states := sortedStates(p.answer.Explained)
 	total := 0
-	for _, state := range sortedStates(p.answer.Explained) {
+	var parts []string
+	for _, state := range states {
 		total += p.answer.Explained[state]
 		parts = append(parts, fmt.Sprintf("%d %s", p.answer.Explained[state], state))
 	}
-	if total > 0 {
-		p.line("and %d %s of the listener (%s; -a shows them)", total, plural(total, "connection"), strings.Join(parts, ", "))
+	switch len(states) {
+	case 0:
+	case 1:
+		p.say(nil, fmt.Sprintf("and %s %s of the listener (-a shows them)", parts[0], plural(total, "connection")))
+	default:
+		p.say(nil, fmt.Sprintf("and %d connections of the listener: %s (-a shows them)", total, strings.Join(parts, ", ")))
 	}
 }
 
@@ -48,9 +32,13 @@ func (p *page) free() {
 	for i, t := range p.answer.Targets {
 		switch p.answer.PerTarget[i] {
 		case inspect.Free:
-			p.line("%s", p.paint.green.Sprint(printable(t.Text)+": "+p.freeText(t)))
+			p.say(p.paint.green.Sprint, t.Text+" is free: "+p.freeText(t))
 		case inspect.VerdictOpen:
-			p.line("%s", p.paint.yellow.Sprint(printable(t.Text)+": unknown: what could be seen shows no holder, and not everything could be seen"))
+			why := "a socket table could not be read whole"
+			if p.answer.TablesComplete {
+				why = "not every process could be looked into"
+			}
+			p.say(p.paint.yellow.Sprint, t.Text+" is unknown: no holder was seen, but "+why)
 		case inspect.Held:
 		}
 	}
@@ -59,11 +47,7 @@ func (p *page) free() {
 func (p *page) freeText(t fdscan.Target) string {
 	switch t.Kind {
 	case fdscan.PortTarget:
-		elsewhere := slices.ContainsFunc(p.answer.Shown, func(s *inspect.Socket) bool { return !s.NetNSMine && t.Matches(s.Socket) })
-		if elsewhere {
-			return "free in this network namespace"
-		}
-		return "free: no socket in this network namespace has it"
+		return "no socket of this network namespace has it"
 	case fdscan.UnixTarget:
 		return "no socket is bound to this name"
 	case fdscan.FileTarget, fdscan.InodeTarget:
@@ -71,58 +55,85 @@ func (p *page) freeText(t fdscan.Target) string {
 	return "no process holds it"
 }
 
-// binds says which binds would fail, in one line for each port and protocol
-// where all addresses agree, else in one for each address.
-func (p *page) binds() {
-	type key struct {
-		protocol fdscan.Protocol
-		port     uint16
-	}
-	byPort := map[key][]inspect.BindVerdict{}
-	var order []key
+// portVerdicts are the answers for one port of one protocol.
+type portVerdicts struct {
+	protocol fdscan.Protocol
+	port     uint16
+	verdicts []inspect.BindVerdict
+}
+
+func (p *page) portVerdicts() (ports []portVerdicts) {
 	for _, b := range p.answer.Binds {
-		k := key{b.Protocol, b.Port}
-		if byPort[k] == nil {
-			order = append(order, k)
+		i := slices.IndexFunc(ports, func(v portVerdicts) bool { return v.protocol == b.Protocol && v.port == b.Port })
+		if i < 0 {
+			i = len(ports)
+			ports = append(ports, portVerdicts{protocol: b.Protocol, port: b.Port})
 		}
-		byPort[k] = append(byPort[k], b)
+		ports[i].verdicts = append(ports[i].verdicts, b)
 	}
-	for _, k := range order {
-		verdicts := byPort[k]
-		label := fmt.Sprintf("%s %d", k.protocol, k.port)
-		if p.wide {
-			p.bindGrid(label, verdicts)
-			continue
+	return ports
+}
+
+// bindable reports that every bind would succeed.
+func (v portVerdicts) bindable() bool {
+	return !slices.ContainsFunc(v.verdicts, func(b inspect.BindVerdict) bool { return b.Plain != inspect.BindYes })
+}
+
+// binds says which binds would fail. Ports that can be bound everywhere are
+// said together.
+func (p *page) binds() {
+	for ports := p.portVerdicts(); len(ports) > 0; {
+		n := 1
+		for ports[0].bindable() && n < len(ports) && ports[n].bindable() && ports[n].protocol == ports[0].protocol && ports[n].port == ports[n-1].port+1 {
+			n++
 		}
-		p.bindLines(label, verdicts)
+		label := fmt.Sprintf("%s %d", ports[0].protocol, ports[0].port)
+		if n > 1 {
+			label += fmt.Sprintf("-%d", ports[n-1].port)
+		}
+		if p.wide && !ports[0].bindable() {
+			p.bindGrid(label, ports[0].verdicts)
+		} else {
+			p.bindLines(label, ports[0].verdicts)
+		}
+		ports = ports[n:]
 	}
 }
 
-// bindLines writes a line for each set of addresses with the same answer.
+// bindAnswer is what is said of several addresses at once.
+type bindAnswer struct {
+	inspect.BindVerdict
+	addresses []string
+}
+
+// bindAnswers brings addresses together whose answers do not differ.
+func bindAnswers(verdicts []inspect.BindVerdict) (answers []bindAnswer) {
+	for _, b := range verdicts {
+		i := slices.IndexFunc(answers, func(a bindAnswer) bool { return a.Plain == b.Plain && a.Because == b.Because })
+		if i < 0 {
+			i = len(answers)
+			answers = append(answers, bindAnswer{BindVerdict: b})
+		}
+		answers[i].addresses = append(answers[i].addresses, addressText(b))
+	}
+	return answers
+}
+
+// bindLines writes a sentence for each set of addresses with the same answer.
 func (p *page) bindLines(label string, verdicts []inspect.BindVerdict) {
-	said := make([]bool, len(verdicts))
-	for i, b := range verdicts {
-		if said[i] {
-			continue
-		}
-		var at []string
-		for j, other := range verdicts {
-			if other.Plain == b.Plain && (b.Plain == inspect.BindYes || other.Because == b.Because) {
-				said[j] = true
-				at = append(at, addressText(other))
-			}
-		}
+	answers := bindAnswers(verdicts)
+	for _, a := range answers {
 		where := ""
-		if len(at) < len(verdicts) {
-			where = " at " + strings.Join(at, ", ")
+		if len(answers) > 1 {
+			where = " at " + strings.Join(a.addresses, ", ")
 		}
-		switch b.Plain {
+		switch a.Plain {
 		case inspect.BindYes:
-			p.line("%s", p.paint.green.Sprintf("%s can be bound%s", label, where))
+			p.say(p.paint.green.Sprint, label+" can be bound"+where)
 		case inspect.BindNo:
-			p.line("%s", p.paint.red.Sprintf("%s cannot be bound%s: ", label, where)+printable(b.Because))
+			p.say(p.paint.red.Sprint, label+" cannot be bound"+where+": "+a.Because)
 		case inspect.BindUnknown:
-			p.line("%s", p.paint.yellow.Sprintf("%s: whether it can be bound%s is unknown: ", label, where)+printable(b.Because))
+			p.say(p.paint.yellow.Sprint, label+" can perhaps be bound"+where+": "+a.Because)
 		}
 	}
 }
@@ -134,48 +145,71 @@ func addressText(b inspect.BindVerdict) string {
 	return b.Address.String()
 }
 
+// bindGrid writes every answer, and the reasons below.
 func (p *page) bindGrid(label string, verdicts []inspect.BindVerdict) {
 	p.line("can %s be bound?", label)
-	g := &grid{indent: "  ", header: []string{"ADDRESS", "PLAIN", "SO_REUSEADDR", "SO_REUSEPORT", "BECAUSE"}}
+	g := &grid{indent: "  ", header: []string{"ADDRESS", "PLAIN", "SO_REUSEADDR", "SO_REUSEPORT"}}
 	for _, b := range verdicts {
-		g.add(b.Address.String(), string(b.Plain), string(b.ReuseAddr), string(b.ReusePort), b.Because)
+		g.add(addressText(b), string(b.Plain), string(b.ReuseAddr), string(b.ReusePort))
 	}
 	_ = g.write(p, p.style)
+	for _, a := range bindAnswers(verdicts) {
+		p.say(nil, "  "+strings.Join(a.addresses, ", ")+": "+a.Because)
+	}
 }
 
 // gaps says what could not be seen: one line for each kind of gap.
 func (p *page) gaps() {
 	type key struct{ op, err, needs string }
-	pids := map[key][]string{}
+	pids := map[key][]int{}
 	var order []key
 	for _, g := range p.answer.Gaps {
-		if g.Scope == fdscan.ScopeDetail && !p.wide {
+		switch {
+		case g.Scope == fdscan.ScopeDetail && !p.wide,
+			// A free port is free, whoever could not be looked into.
+			g.Scope == fdscan.ScopeHolders && p.answer.Verdict == inspect.Free && len(p.answer.Shown) == 0:
 			continue
 		}
 		k := key{g.Op, g.Err, g.Needs}
 		if pids[k] == nil {
 			order = append(order, k)
 		}
-		pids[k] = append(pids[k], fmt.Sprint(g.PID))
+		if !slices.Contains(pids[k], g.PID) {
+			pids[k] = append(pids[k], g.PID)
+		}
 	}
 	for _, k := range order {
 		text := "not seen: " + k.op
 		if n := len(pids[k]); n > 1 {
 			text += fmt.Sprintf(" of %d processes", n)
-		} else if pids[k][0] != "0" {
-			text += " of pid " + pids[k][0]
+		} else if pids[k][0] != 0 {
+			text += fmt.Sprintf(" of pid %d", pids[k][0])
 		}
 		text += ": " + k.err
 		if k.needs != "" {
 			text += " (needs " + k.needs + ")"
 		}
-		p.line("%s", p.paint.yellow.Sprint(printable(text)))
+		p.say(p.paint.yellow.Sprint, text)
 	}
+	p.unevaluated()
+}
+
+// unevaluated names the rules that a gap has starved.
+func (p *page) unevaluated() {
+	rules := map[string][]string{}
+	var order []string
 	for _, u := range p.answer.NotEvaluated {
-		p.line("%s", p.paint.yellow.Sprint(printable(fmt.Sprintf("%s not evaluated: %s", u.Rule.ID, u.Because))))
+		if rules[u.Because] == nil {
+			order = append(order, u.Because)
+		}
+		rules[u.Because] = append(rules[u.Because], u.Rule.ID)
+	}
+	for _, because := range order {
+		p.say(p.paint.yellow.Sprint, "not checked: "+strings.Join(rules[because], ", ")+": "+because)
 	}
 }
 
+// findings writes what is wrong, and what to do next.
 func (p *page) findings() {
 	if len(p.answer.Findings) == 0 {
 		return
@@ -184,32 +218,39 @@ func (p *page) findings() {
 	var next []string
 	for _, f := range p.answer.Findings {
 		severity := fmt.Sprintf("%-7s", f.Severity)
-		switch f.Severity {
-		case inspect.Error:
-			severity = p.paint.red.Sprint(severity)
-		case inspect.Warning:
-			severity = p.paint.yellow.Sprint(severity)
-		case inspect.Note:
+		text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, printable(f.Message)), p.style.Width, strings.Repeat(" ", 15))
+		paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]
+		if paint != nil {
+			text = strings.Replace(text, severity, paint(severity), 1)
 		}
-		p.line("%s %s  %s", f.Rule.ID, severity, printable(f.Message))
+		p.line("%s", text)
 		for _, n := range f.Next {
 			if !slices.Contains(next, n) {
 				next = append(next, n)
 			}
 		}
 	}
-	for i, n := range next {
+	p.next(next)
+}
+
+// next writes the commands to go on with, and what each is for.
+func (p *page) next(commands []string) {
+	widest := 0
+	for _, c := range commands {
+		widest = max(widest, displayWidth(printable(c)))
+	}
+	for i, c := range commands {
 		label := "next:"
 		if i > 0 {
 			label = "     "
 		}
-		p.line("%s %s", label, printable(n))
+		line := label + " " + printable(c)
+		if strings.HasPrefix(c, "stray explain ") {
+			about := strings.Repeat(" ", widest-displayWidth(printable(c))) + "   cause and cure"
+			if w := p.style.Width; w == 0 || displayWidth(line+about) <= w {
+				line += about
+			}
+		}
+		p.line("%s", line)
 	}
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
 }

@@ -3,59 +3,66 @@ package report
 import (
 	"bufio"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
+	"stray/fdscan"
 	"stray/inspect"
 )
 
-// tsvColumns are permanent: new ones are added at the end.
+// tsvColumns are permanent: new ones are added at the end. The first ones are
+// of the socket or file, the others of a holder.
 var tsvColumns = []string{
-	"protocol", "state", "local", "remote", "inode", "netns", "mine", "pid", "tid", "fd", "slot", "via", "cloexec", "origin", "from", "leak", "serving", "uid", "user", "unit", "container", "comm", "exe",
+	"protocol", "state", "local", "remote", "inode", "netns", "mine", "owner", "cgroup",
+	"pid", "tid", "fd", "slot", "via", "cloexec", "origin", "from", "leak", "serving", "uid", "user", "unit", "container", "comm", "exe",
 }
 
 var _ = register(&Format{
 	Name:  "tsv",
-	Title: "a line for each holder, fields between tabs; a socket without a holder has empty ones",
+	Title: "a line for each holder, fields between tabs; what nobody holds has a line too, with empty fields",
 	Write: func(w io.Writer, r *Result, s Style) error {
 		b := bufio.NewWriter(w)
-		row := func(cells ...string) {
-			for i, c := range cells {
-				cells[i] = printable(c)
-			}
-			b.WriteString(strings.Join(cells, "\t") + "\n")
-		}
+		row := func(cells []string) { b.WriteString(strings.Join(clean(cells), "\t") + "\n") }
 		if s.Headers {
-			row(append([]string(nil), tsvColumns...)...)
+			row(slices.Clone(tsvColumns))
+		}
+		rows := func(of []string, holders []*inspect.Holder) {
+			for _, h := range holders {
+				row(slices.Concat(of, holderCells(h)))
+			}
+			if len(holders) == 0 {
+				row(append(slices.Clone(of), make([]string, len(tsvColumns)-len(of))...))
+			}
 		}
 		for _, socket := range r.Answer.Shown {
-			remote := ""
-			if socket.Remote.Port != 0 {
-				remote = inspect.EndpointText(socket.Protocol, socket.Remote)
-			}
-			head := []string{string(socket.Protocol), string(socket.State), socket.Address(), remote, number(socket.Inode), number(socket.NetNS), strconv.FormatBool(socket.NetNSMine)}
-			for _, h := range socket.Holders {
-				row(append(head[:len(head):len(head)], holderCells(h)...)...)
-			}
-			if len(socket.Holders) == 0 {
-				row(append(head[:len(head):len(head)], make([]string, len(tsvColumns)-len(head))...)...)
-			}
+			rows(socketCells(socket), socket.Holders)
 		}
 		for _, o := range r.Answer.Objects {
-			head := []string{"file", o.Kind, o.Path, "", number(o.Inode), "", ""}
-			for _, h := range o.Holders {
-				row(append(head[:len(head):len(head)], holderCells(&inspect.Holder{Holder: h, Serving: inspect.Unknown, Origin: inspect.Origin{Kind: inspect.NoOrigin}})...)...)
-			}
+			rows([]string{"file", o.Kind, o.Path, "", number(o.Inode), "", "", "", ""}, list(o.Holders, unjudged))
 		}
 		return b.Flush()
 	},
 })
 
+func socketCells(s *inspect.Socket) []string {
+	remote, owner := "", ""
+	if s.Remote != (fdscan.Endpoint{}) {
+		remote = inspect.EndpointText(s.Protocol, s.Remote)
+	}
+	if s.UID != nil {
+		owner = strconv.FormatUint(uint64(*s.UID), 10)
+	}
+	return []string{
+		string(s.Protocol), string(s.State), s.Address(), remote, number(s.Inode), number(s.NetNS), strconv.FormatBool(s.NetNSMine), owner, s.Cgroup,
+	}
+}
+
 func holderCells(h *inspect.Holder) []string {
 	p := h.Process
 	cloexec, fd, slot, from := "", "", "", ""
 	if h.CloseOnExec != nil {
-		cloexec = yesNo(h.CloseOnExec)
+		cloexec = yesNo(*h.CloseOnExec)
 	}
 	if h.FD >= 0 {
 		fd = strconv.Itoa(h.FD)
