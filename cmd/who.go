@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -274,7 +275,7 @@ func checkPIDs(c *cobra.Command, pids []int) error {
 		if pid <= 0 {
 			return usageError(c.CommandPath()+" -p 4180 …", "pid %d: a pid is a number above 0", pid)
 		}
-		if _, err := os.Stat("/proc/" + strconv.Itoa(pid)); err != nil {
+		if unix.Kill(pid, 0) == unix.ESRCH {
 			return usageError("ps -p "+strconv.Itoa(pid), "pid %d: no such process", pid)
 		}
 	}

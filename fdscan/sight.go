@@ -27,7 +27,7 @@ type Ability struct {
 func (s *Scanner) Abilities() (Host, []Ability) {
 	l := &lookup{Scanner: s, snap: &Snapshot{Processes: map[int]*Process{}}}
 	if err := l.host(); err != nil {
-		return Host{}, []Ability{{"/proc", "no", err.Error(), "everything"}}
+		return Host{}, []Ability{{l.root(), "no", err.Error(), "everything"}}
 	}
 	list := []Ability{l.processAbility(), l.hidepidAbility(), l.yamaAbility()}
 	list = append(list, l.tableAbilities()...)

@@ -59,6 +59,10 @@ type ability struct {
 func WriteDoctorJSON(w io.Writer, version string, host fdscan.Host, abilities []fdscan.Ability) error {
 	e := encoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(doctorDocument{SchemaVersion, Tool{"stray", version}, "doctor", newHost(host),
-		list(abilities, func(a fdscan.Ability) ability { return ability{a.Name, a.Have, text(a.Detail), text(a.Adds)} })})
+	return e.Encode(doctorDocument{
+		SchemaVersion,
+		Tool{"stray", version},
+		"doctor", newHost(host),
+		list(abilities, func(a fdscan.Ability) ability { return ability{a.Name, a.Have, text(a.Detail), text(a.Adds)} }),
+	})
 }
