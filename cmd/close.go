@@ -188,6 +188,10 @@ func (f *actFlags) plan(answer *inspect.Answer) (*act.Plan, map[int]bool) {
 		if !wanted || f.method == act.Destroy && s.Protocol == fdscan.Unix {
 			continue
 		}
+		// A port is one of this namespace; elsewhere it takes an inode to say so.
+		if !s.NetNSMine && !slices.ContainsFunc(answer.Targets, func(t fdscan.Target) bool { return t.Kind == fdscan.InodeTarget && t.Inode == s.Inode }) {
+			continue
+		}
 		sockets = append(sockets, s.Socket)
 		for _, h := range s.Holders {
 			leaks[h.Holder] = h.Origin.Leak

@@ -245,12 +245,25 @@ func (p *page) next(commands []string) {
 			label = "     "
 		}
 		line := label + " " + printable(c)
-		if strings.HasPrefix(c, "stray explain ") {
-			about := strings.Repeat(" ", widest-displayWidth(printable(c))) + "   cause and cure"
+		if purpose := purposeOf(c); purpose != "" {
+			about := strings.Repeat(" ", widest-displayWidth(printable(c))) + "   " + purpose
 			if w := p.style.Width; w == 0 || displayWidth(line+about) <= w {
 				line += about
 			}
 		}
 		p.line("%s", line)
 	}
+}
+
+// purposeOf says what a command is for; "" for one that needs no words.
+func purposeOf(command string) string {
+	switch {
+	case strings.HasPrefix(command, "stray close "):
+		return "drops the leaked copies now"
+	case strings.HasPrefix(command, "stray seal "):
+		return "keeps the next exec from leaking it"
+	case strings.HasPrefix(command, "stray explain "):
+		return "cause and cure"
+	}
+	return ""
 }

@@ -43,8 +43,10 @@ program whose threads are busy, or wait in io_uring, is not accused.`,
 			if h.Origin.From != nil {
 				from = " of " + who(h.Origin.From)
 			}
-			findings = append(findings, inspect.NewFinding(r, s, h, fmt.Sprintf(
-				"%s carries the %s %s%s across exec: %s lacks FD_CLOEXEC", who(h.Process), s.Noun(), s.Address(), from, descriptors(s, h.Process))))
+			f := inspect.NewFinding(r, s, h, fmt.Sprintf(
+				"%s carries the %s %s%s across exec: %s lacks FD_CLOEXEC", who(h.Process), s.Noun(), s.Address(), from, descriptors(s, h.Process)))
+			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
+			findings = append(findings, f)
 		})
 		return findings
 	},

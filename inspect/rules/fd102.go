@@ -55,6 +55,7 @@ wait for their turn in an accept mutex (a shared futex, semop, flock).`,
 			}
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
+			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
 			findings = append(findings, f)
 		})
 		return findings

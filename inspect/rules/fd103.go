@@ -48,6 +48,7 @@ descriptor that the process's own workers serve across exec.`,
 			}
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
+			f.Next = append([]string{fmt.Sprintf("stray seal %s -p %d", target(s), h.Process.PID)}, f.Next...)
 			findings = append(findings, f)
 		})
 		return findings

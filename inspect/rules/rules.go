@@ -4,8 +4,10 @@ package rules
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -67,6 +69,24 @@ func descriptors(s *inspect.Socket, p *fdscan.Process) string {
 		return "no descriptor of its own"
 	}
 	return "fd " + strings.Join(numbers, " and ")
+}
+
+// plainPath are names that a shell takes as they are: a command is there to be
+// copied, and whoever binds a socket chooses its name.
+var plainPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[@/A-Za-z0-9._][A-Za-z0-9@/._+:-]*$`) })
+
+// target is the word by which the commands of stray name s, and nothing else:
+// a port means those of the caller's namespace.
+func target(s *inspect.Socket) string {
+	switch {
+	case !s.NetNSMine || s.Protocol == fdscan.Unix && !plainPath().MatchString(s.Local.Path):
+		return fmt.Sprintf("inode:%d", s.Inode)
+	case s.Protocol == fdscan.Unix:
+		return "unix:" + s.Local.Path
+	case s.Protocol.Stream():
+		return fmt.Sprint(s.Local.Port)
+	}
+	return fmt.Sprintf("%s:%d", s.Protocol, s.Local.Port)
 }
 
 // unreadListener says that a listener has no holder that could be read, so
