@@ -96,6 +96,9 @@ type Process struct {
 type Evidence struct {
 	// Waits has an entry for each thread: what it was doing when looked at.
 	Waits []Wait
+	// Busy reports that a thread was running each time it was looked at, or
+	// that the process ran between moments in which all threads slept.
+	Busy bool
 	// HandOvers are the descriptor numbers that the arguments or the
 	// environment name, by the text that names them: 3 → "LISTEN_FDS=1".
 	HandOvers map[int]string

@@ -86,7 +86,7 @@ func (r *waitReader) facts(cache *codeCache, cmdline []string, inner int) *facts
 		f.exe = FileID{}
 	}
 	r.foreign = !r.Detached && !nativeProgram(process+"/exe")
-	f.evidence.Waits = r.waits()
+	f.evidence.Waits, f.evidence.Busy = r.waits()
 	f.evidence.HandOvers, f.evidence.Activated = handOvers(cmdline, readMost(process+"/environ", mostEnviron), inner)
 	code := r.programOf(r.pid, cache)
 	f.evidence.Imports, f.evidence.Ring = code.imports, code.ring

@@ -13,6 +13,8 @@ const (
 	// moment in which it waits.
 	waitSamples = 6
 	waitPause   = 2 * time.Millisecond
+	// restWatched is how long a process is watched in which all threads sleep.
+	restWatched = 8 * time.Millisecond
 	// futexPrivate is FUTEX_PRIVATE_FLAG of futex(2).
 	futexPrivate = 128
 )
@@ -40,15 +42,17 @@ type descriptor struct{ tid, fd int }
 type watched struct{ sockets []uint64 }
 
 // waits says what each thread waits for. Busy threads are looked at again a few
-// times, since a server between two waits is caught running.
-func (r *waitReader) waits() []Wait {
+// times, since a server between two waits is caught running. When all are found
+// asleep, they are looked at for a while: a program that only rests now and then
+// is busy, too.
+func (r *waitReader) waits() (waits []Wait, busy bool) {
 	tids, err := listPIDs(r.path(strconv.Itoa(r.pid), "task"))
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	waits := make([]Wait, len(tids))
+	waits = make([]Wait, len(tids))
 	for sample := range waitSamples {
-		busy := false
+		busy = false
 		for i, tid := range tids {
 			if sample == 0 || waits[i].Call == running {
 				waits[i] = r.wait(tid)
@@ -60,7 +64,33 @@ func (r *waitReader) waits() []Wait {
 		}
 		time.Sleep(waitPause)
 	}
-	return waits
+	awake := func(w Wait) bool { return w.Kind != WaitPassive }
+	if r.Detached || slices.ContainsFunc(waits, awake) {
+		return waits, busy
+	}
+	before, start := r.processorTime(tids), time.Now()
+	time.Sleep(restWatched)
+	for i, tid := range tids {
+		if w := r.wait(tid); awake(w) && w.Call != running {
+			waits[i] = w
+		}
+	}
+	return waits, r.processorTime(tids)-before > time.Since(start)/4
+}
+
+// processorTime is how long the threads have run (/proc/TID/schedstat, with
+// CONFIG_SCHED_INFO, in nanoseconds); 0 when that is not told.
+func (r *waitReader) processorTime(tids []int) (sum time.Duration) {
+	for _, tid := range tids {
+		text, err := os.ReadFile(r.task(tid, "schedstat"))
+		if err != nil {
+			continue
+		}
+		first, _, _ := strings.Cut(string(text), " ")
+		n, _ := strconv.ParseInt(first, 10, 64)
+		sum += time.Duration(n)
+	}
+	return sum
 }
 
 // running is what Wait.Call says of a thread that is in no system call.

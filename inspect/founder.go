@@ -35,14 +35,19 @@ func (j *jury) founder(p *party) Origin {
 
 func opened(because string) Origin { return Origin{Kind: Opened, Evidence: []string{because}} }
 
-// eldestServer is the eldest root that serves; nil when none does.
-func (j *jury) eldestServer() *party {
+// eldestServer is the eldest root that serves, if possible one of the user who
+// made the socket; nil when none does.
+func (j *jury) eldestServer() (eldest *party) {
 	for _, p := range j.parties {
-		if p.parent == nil && p.serving == Serves {
+		switch {
+		case p.parent != nil || p.serving != Serves:
+		case j.socket.UID != nil && *j.socket.UID == p.process.UID:
 			return p
+		case eldest == nil:
+			eldest = p
 		}
 	}
-	return nil
+	return eldest
 }
 
 // serves judges a root that serves, beside an elder one.

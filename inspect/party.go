@@ -48,8 +48,10 @@ func (s *Socket) parties(snap *fdscan.Snapshot) []*party {
 		for _, q := range p.processes {
 			p.serving = p.serving.more(serving(s.Socket, q))
 		}
-		if p.serving != Serves && slices.ContainsFunc(p.holders, func(h *Holder) bool { return h.SignalDriven }) {
-			p.serving = Unknown // a signal tells it, and it need not wait
+		// A signal may tell it what there is to do, or a ring do it.
+		untold := func(h *Holder) bool { return h.SignalDriven || h.Via == fdscan.ViaRing }
+		if p.serving != Serves && slices.ContainsFunc(p.holders, untold) {
+			p.serving = Unknown
 		}
 	}
 	slices.SortFunc(parties, func(a, b *party) int { return elder(a.process, b.process) })

@@ -30,8 +30,8 @@ func serving(s *fdscan.Socket, p *fdscan.Process) Serving {
 		}
 	}
 	switch {
-	case e.Ring:
-		return Unknown // the kernel may wait in place of a thread
+	case e.Ring, e.Busy:
+		return Unknown // the kernel may wait in place of a thread, or a thread soon
 	case s.State == fdscan.Listen && e.Imports != nil && !e.Imports.Accept:
 		return Idle // the program has no way to accept
 	}
