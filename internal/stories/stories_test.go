@@ -11,15 +11,50 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"stray/cmd"
 	"stray/internal/testenv"
+	"stray/internal/tracee"
 	"stray/report"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	tracee.HelperMain()
+	testenv.Main(m)
+}
+
+// stray runs the program and returns what it says; its exit code must be want.
+func stray(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if code := cmd.Main(args, strings.NewReader(""), &stdout, &stderr); code != want {
+		t.Fatalf("stray %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, &stdout, &stderr)
+	}
+	return stdout.String()
+}
+
+// alive reports that a process runs, and has not exited.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(stat, []byte(") Z "))
+}
+
+// bind binds and listens on a port, without any option, as the next server does.
+func bind(t *testing.T, port int) error {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return err
+	}
+	return unix.Listen(fd, 1)
+}
 
 // who runs "stray who -o json" and returns the report.
 func who(t *testing.T, port int) report.Document {
@@ -74,7 +109,7 @@ func server(t *testing.T, program string) (numbers []int, in *os.File, out *bufi
 // endByPID kills a process that is no child of the test.
 func endByPID(t *testing.T, pid int) {
 	t.Cleanup(func() {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
 			t.Errorf("kill %d: %v", pid, err)
 		}
 	})
@@ -164,38 +199,31 @@ func TestCrystalListenerCrossesExec(t *testing.T) {
 			t.Errorf("bind %+v, want no", b)
 		}
 	}
+	if err := bind(t, port); err != unix.EADDRINUSE {
+		t.Fatalf("bind: %v, want %v", err, unix.EADDRINUSE)
+	}
+
+	// And it ends well: sleep loses the listener and lives on.
+	testenv.NeedRoot(t)
+	stray(t, 0, "close", strconv.Itoa(port), "--holders", "leaked", "--yes")
+	stray(t, 1, "who", strconv.Itoa(port))
+	if err := bind(t, port); err != nil {
+		t.Errorf("bind: %v", err)
+	}
+	if !alive(sleep) {
+		t.Error("sleep has ended")
+	}
+	if said := stray(t, 0, "close", strconv.Itoa(port), "--holders", "leaked", "--yes"); said != "" {
+		t.Errorf("with nothing to do it says %q, want nothing", said)
+	}
 }
 
 // TestAsioForkedChildKeepsListener is Crow's story: a request handler forks,
 // and the child keeps the port after the server has stopped.
 func TestAsioForkedChildKeepsListener(t *testing.T) {
-	compiler := testenv.NeedTool(t, "g++", "g++")
-	if _, err := os.Stat("/usr/include/asio.hpp"); err != nil {
-		testenv.NeedTool(t, "asio.hpp", "libasio-dev")
-	}
-	program := filepath.Join(t.TempDir(), "server")
-	if out, err := exec.Command(compiler, "-O1", "-o", program, "../../testdata/stories/asio.cpp", "-lpthread").CombinedOutput(); err != nil {
-		t.Fatalf("g++: %v\n%s", err, out)
-	}
-	n, _, _, process := server(t, program)
+	n, _, _, process := server(t, asioServer(t))
 	port, parent := n[0], n[1]
-	client, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if _, err := client.Write([]byte("f")); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(client).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	child, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatal(err)
-	}
-	endByPID(t, child)
+	client, child := forkRequest(t, port)
 
 	d := who(t, port)
 	h := holders(listenerOf(t, d))
@@ -228,4 +256,103 @@ func TestAsioForkedChildKeepsListener(t *testing.T) {
 	if ids := findings(d); !contains(ids, fmt.Sprint("FD102 error ", child)) {
 		t.Errorf("findings %v", ids)
 	}
+}
+
+// TestAsioServerGoesOnWhileItsChildIsRelieved closes the child's copies while
+// the server serves under load: no request may fail, and when the server stops
+// the port is free and the child lives.
+func TestAsioServerGoesOnWhileItsChildIsRelieved(t *testing.T) {
+	testenv.NeedRoot(t)
+	n, _, _, process := server(t, asioServer(t))
+	port := n[0]
+	_, child := forkRequest(t, port)
+
+	stop, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				failed <- nil
+				return
+			default:
+			}
+			if err := request(port, "x", "ok\n"); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	said := stray(t, 0, "close", strconv.Itoa(port), "--holders", "leaked", "--connections", "--yes")
+	if !strings.Contains(said, "verified") {
+		t.Errorf("close says %q", said)
+	}
+	close(stop)
+	if err := <-failed; err != nil {
+		t.Errorf("a request failed: %v", err)
+	}
+	if h := holders(listenerOf(t, who(t, port))); len(h) != 1 || h[n[1]].Serving != "yes" {
+		t.Errorf("holders %+v, want the server alone", h)
+	}
+	_ = process.Kill()
+	_, _ = process.Wait()
+	if !alive(child) {
+		t.Error("the child has ended")
+	}
+	for _, s := range who(t, port).Sockets {
+		if len(s.Holders) > 0 {
+			t.Errorf("still held: %+v", s)
+		}
+	}
+}
+
+// asioServer builds the server on Asio.
+func asioServer(t *testing.T) (program string) {
+	compiler := testenv.NeedTool(t, "g++", "g++")
+	if _, err := os.Stat("/usr/include/asio.hpp"); err != nil {
+		testenv.NeedTool(t, "asio.hpp", "libasio-dev")
+	}
+	program = filepath.Join(t.TempDir(), "server")
+	if out, err := exec.Command(compiler, "-O1", "-o", program, "../../testdata/stories/asio.cpp", "-lpthread").CombinedOutput(); err != nil {
+		t.Fatalf("g++: %v\n%s", err, out)
+	}
+	return program
+}
+
+// forkRequest has the Asio server fork, and returns the connection of the
+// request, which both processes have, and the child.
+func forkRequest(t *testing.T, port int) (client net.Conn, child int) {
+	client, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if _, err := client.Write([]byte("f")); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(client).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if child, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
+		t.Fatal(err)
+	}
+	endByPID(t, child)
+	return client, child
+}
+
+// request asks the Asio server for something, on a connection of its own.
+func request(port int, ask, want string) error {
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte(ask)); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	if err == nil && answer != want {
+		err = fmt.Errorf("answer %q, want %q", answer, want)
+	}
+	return err
 }
