@@ -232,11 +232,11 @@ func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer) er
 func (f *actFlags) refuseManagers(plan *act.Plan) {
 	for _, s := range plan.Steps {
 		p := s.Process()
-		if p == nil || !isManager(p) || f.force == p.Comm {
+		if p == nil || inspect.StopInstead(p) == "" || f.force == p.Comm {
 			continue
 		}
 		s.Refusals = append(s.Refusals, &tracee.Refusal{
-			Reason: tracee.Init, PID: p.PID, Detail: fmt.Sprintf("%s manages other processes and holds sockets for them; stop its unit, or name it with --force %s", p.Comm, p.Comm),
+			Reason: tracee.Init, PID: p.PID, Detail: fmt.Sprintf("%s is %s (or name it with --force %s)", p.Comm, inspect.StopInstead(p), p.Comm),
 		})
 	}
 }

@@ -30,6 +30,7 @@ type whoFlags struct {
 	wait    string
 	timeout time.Duration
 	strict  bool
+	tryBind bool
 }
 
 func (a *app) who() *cobra.Command {
@@ -65,6 +66,7 @@ socket tables of this network namespace could not be read whole. With --wait:
 	f.StringVar(&w.wait, "wait", "", "wait until it is free or held")
 	f.DurationVar(&w.timeout, "timeout", 0, "give up waiting after this time (default: never)")
 	f.BoolVar(&w.strict, "strict", false, "exit 3 when any process could not be read")
+	f.BoolVar(&w.tryBind, "try-bind", false, "where it is unknown whether the port can be bound, bind it once, and close that at once")
 	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"free", "held"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -87,7 +89,11 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 		if err != nil {
 			return nil, lookupError(c, err)
 		}
-		return inspect.Who(snap, targets, rules.All(), w.all), nil
+		answer := inspect.Who(snap, targets, rules.All(), w.all)
+		if w.tryBind {
+			answer.SettleBinds(fdscan.TryBind)
+		}
+		return answer, nil
 	}
 	if w.wait != "" {
 		return a.waitFor(ctx, w, args, ask)
@@ -141,29 +147,28 @@ func (a *app) tell(w *whoFlags, args []string, answer *inspect.Answer) error {
 // ports of this namespace, without those whose end would be a disaster.
 func (a *app) tellPIDs(w *whoFlags, answer *inspect.Answer) error {
 	var pids []int
-	left := map[int]string{}
+	left := map[int]bool{}
+	add := func(p *fdscan.Process) {
+		switch instead := inspect.StopInstead(p); {
+		case instead == "":
+			pids = append(pids, p.PID)
+		case !left[p.PID]:
+			left[p.PID] = true
+			a.warn("pid %d (%s) holds it too and is left out: %s", p.PID, p.Comm, instead)
+		}
+	}
 	for _, s := range answer.Shown {
 		if !s.IsPort() || !s.NetNSMine {
 			continue
 		}
 		for _, h := range s.Holders {
-			switch {
-			case isManager(h.Process):
-				left[h.Process.PID] = h.Process.Comm
-			case !slices.Contains(pids, h.Process.PID):
-				pids = append(pids, h.Process.PID)
-			}
+			add(h.Process)
 		}
 	}
 	for _, o := range answer.Objects {
 		for _, h := range o.Holders {
-			if !slices.Contains(pids, h.Process.PID) {
-				pids = append(pids, h.Process.PID)
-			}
+			add(h.Process)
 		}
-	}
-	for pid, comm := range left {
-		a.warn("pid %d (%s) holds it too and is left out: it manages other processes (stop the unit instead)", pid, comm)
 	}
 	if unread := inspect.UnreadHolders(answer.Snapshot); unread != "" && answer.Verdict != inspect.Free {
 		a.warn("%s: there may be more holders", unread)
@@ -172,17 +177,12 @@ func (a *app) tellPIDs(w *whoFlags, answer *inspect.Answer) error {
 		return nil
 	}
 	slices.Sort(pids)
+	pids = slices.Compact(pids)
 	out := bufio.NewWriter(a.stdout)
 	for _, pid := range pids {
 		fmt.Fprintln(out, pid)
 	}
 	return out.Flush()
-}
-
-// isManager reports pid 1 and service managers (systemd --user, and those that
-// run as the first process of a pid namespace).
-func isManager(p *fdscan.Process) bool {
-	return p.PID == 1 || p.Comm == "systemd" || len(p.NSPIDs) > 1 && p.NSPIDs[len(p.NSPIDs)-1] == 1 && p.Comm == "init"
 }
 
 const (

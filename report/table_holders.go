@@ -127,25 +127,10 @@ func (p *page) remarks(h *inspect.Holder) (remarks []string) {
 	default:
 		say("opener does not hold it any more")
 	}
-	if text := stopInstead(h.Process); text != "" {
+	if text := inspect.StopInstead(h.Process); text != "" {
 		say("%s", text)
 	}
 	return remarks
-}
-
-// stopInstead says of a process that holds sockets for others what to stop in
-// its place; "" for any other process.
-func stopInstead(p *fdscan.Process) string {
-	switch p.Comm {
-	case "systemd":
-		return "a service manager: stop the unit, not this process"
-	case "docker-proxy", "rootlessport", "slirp4netns", "pasta", "pasta.avx2":
-		return "publishes a container's port: stop the container, not this process"
-	}
-	if p.PID == 1 {
-		return "the first process: stop the service, not this process"
-	}
-	return ""
 }
 
 // fdText is the number of the descriptor that holds; of a ring with the slot
