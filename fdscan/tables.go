@@ -22,10 +22,14 @@ type table struct {
 // inetTables are the tables that have ports. MPTCP follows TCP: each of its
 // sockets has a TCP twin, so that without TCP rows there is nothing to ask.
 var inetTables = []table{
-	{TCP, unix.IPPROTO_TCP, unix.AF_INET}, {TCP, unix.IPPROTO_TCP, unix.AF_INET6},
-	{MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET}, {MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET6},
-	{UDP, unix.IPPROTO_UDP, unix.AF_INET}, {UDP, unix.IPPROTO_UDP, unix.AF_INET6},
-	{UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET}, {UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET6},
+	{TCP, unix.IPPROTO_TCP, unix.AF_INET},
+	{TCP, unix.IPPROTO_TCP, unix.AF_INET6},
+	{MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET},
+	{MPTCP, unix.IPPROTO_MPTCP, unix.AF_INET6},
+	{UDP, unix.IPPROTO_UDP, unix.AF_INET},
+	{UDP, unix.IPPROTO_UDP, unix.AF_INET6},
+	{UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET},
+	{UDPLite, unix.IPPROTO_UDPLITE, unix.AF_INET6},
 }
 
 // tables dumps what the targets ask for: first in the caller's network
