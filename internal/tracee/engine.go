@@ -297,8 +297,10 @@ func (e *engine) seize(m member) *Refusal {
 		case status.tracer != 0:
 			return traced(m.process.pid, m.tid, status.tracer)
 		case try == tries:
-			return &Refusal{Reason: NotPermitted, PID: m.process.pid, TID: m.tid, Needs: "CAP_SYS_PTRACE",
-				Detail: fmt.Sprintf("may not be traced, or is by a process that cannot be seen: %v", err)}
+			return &Refusal{
+				Reason: NotPermitted, PID: m.process.pid, TID: m.tid, Needs: "CAP_SYS_PTRACE",
+				Detail: fmt.Sprintf("may not be traced, or is by a process that cannot be seen: %v", err),
+			}
 		}
 	}
 	// From here the number belongs to this thread and no other; but it may have
@@ -336,8 +338,10 @@ func (e *engine) doesNotStop(t *thread) *Refusal {
 		}
 		stat, err := p.stat(taskFile(t.tid, "stat"))
 		if err == nil && stat.state != 'D' {
-			return &Refusal{Reason: Uninterruptible, PID: t.pid, TID: t.tid,
-				Detail: fmt.Sprintf("did not stop within %v (state %c)", e.opt.StopTimeout, stat.state)}
+			return &Refusal{
+				Reason: Uninterruptible, PID: t.pid, TID: t.tid,
+				Detail: fmt.Sprintf("did not stop within %v (state %c)", e.opt.StopTimeout, stat.state),
+			}
 		}
 	}
 	return uninterruptible(t.pid, t.tid)

@@ -158,8 +158,10 @@ func traced(pid, tid, tracer int) *Refusal {
 	if comm, err := os.ReadFile(fmt.Sprintf("%s/%d/comm", procRoot, tracer)); err == nil {
 		name += fmt.Sprintf(" (%q)", strings.TrimSuffix(string(comm), "\n"))
 	}
-	return &Refusal{Reason: Traced, PID: pid, TID: tid, Others: []int{tracer},
-		Detail: "is already traced by " + name}
+	return &Refusal{
+		Reason: Traced, PID: pid, TID: tid, Others: []int{tracer},
+		Detail: "is already traced by " + name,
+	}
 }
 
 // seccompRefusal is nil when the mode is to be suspended by this process.
@@ -167,8 +169,10 @@ func seccompRefusal(pid, tid, mode int) *Refusal {
 	if maySuspendSeccomp() {
 		return nil
 	}
-	r := &Refusal{Reason: Seccomp, PID: pid, TID: tid, Needs: "CAP_SYS_ADMIN, and no seccomp filter of one's own",
-		Detail: "has a seccomp filter, which could answer the call by killing it"}
+	r := &Refusal{
+		Reason: Seccomp, PID: pid, TID: tid, Needs: "CAP_SYS_ADMIN, and no seccomp filter of one's own",
+		Detail: "has a seccomp filter, which could answer the call by killing it",
+	}
 	if mode == 1 {
 		r.Detail = "is in seccomp's strict mode, which kills it for any call"
 	}
@@ -275,9 +279,11 @@ func (p *process) shared(others []int, opt Options) *Refusal {
 	if len(unnamed) == 0 {
 		return nil
 	}
-	return &Refusal{Reason: SharedTable, PID: p.pid, Others: unnamed,
+	return &Refusal{
+		Reason: SharedTable, PID: p.pid, Others: unnamed,
 		Detail: fmt.Sprintf("has one descriptor table with process %s: what is done in one is done in all",
-			strings.Trim(fmt.Sprint(unnamed), "[]"))}
+			strings.Trim(fmt.Sprint(unnamed), "[]")),
+	}
 }
 
 // tableSharers are the other processes that have the descriptor table of the

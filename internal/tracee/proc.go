@@ -245,8 +245,10 @@ func parseCallLine(text []byte) (callLine, error) {
 	c.inProgress = number >= 0
 	into := []*uint64{&c.stack, &c.pc}
 	if len(fields) == 9 {
-		into = []*uint64{&c.arguments[0], &c.arguments[1], &c.arguments[2], &c.arguments[3],
-			&c.arguments[4], &c.arguments[5], &c.stack, &c.pc}
+		into = []*uint64{
+			&c.arguments[0], &c.arguments[1], &c.arguments[2], &c.arguments[3],
+			&c.arguments[4], &c.arguments[5], &c.stack, &c.pc,
+		}
 	}
 	for i, field := range fields[1:] {
 		if *into[i], err = strconv.ParseUint(string(field), 0, 64); err != nil {
