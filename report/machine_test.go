@@ -79,9 +79,6 @@ func child(of *fdscan.Process) trait {
 	return func(p *fdscan.Process) { p.PPID, p.Group, p.Session = of.PID, of.Group, of.Session }
 }
 
-// group makes the process a member of another's process group and session.
-func group(leader int) trait { return func(p *fdscan.Process) { p.Group, p.Session = leader, leader } }
-
 func unit(name string) trait { return func(p *fdscan.Process) { p.Unit = name } }
 
 func container(name string, pids ...int) trait {
