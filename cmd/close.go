@@ -131,7 +131,6 @@ func (f *actFlags) check(c *cobra.Command) error {
 }
 
 func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []string) error {
-	a.json = f.out.isJSON
 	if err := f.check(c); err != nil {
 		return err
 	}
@@ -223,9 +222,9 @@ func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer) er
 	}
 	hint := "stray who " + strings.Join(args, " ")
 	if unread := inspect.UnreadHolders(answer.Snapshot); unread != "" {
-		return &exitError{exitUnknown, message + "; " + unread, hint}
+		return &exitError{code: exitUnknown, message: message + "; " + unread, hint: hint}
 	}
-	return &exitError{exitNo, message, hint}
+	return &exitError{code: exitNo, message: message, hint: hint}
 }
 
 // refuseManagers refuses pid 1 and service managers, unless named by --force.
@@ -248,17 +247,17 @@ func (a *app) consent(f *actFlags, plan *act.Plan) error {
 			return nil
 		}
 	} else {
-		return &exitError{exitUnknown, "refused: " + plan.Steps[0].Refusals[0].Error(), ""}
+		return &exitError{code: exitUnknown, message: "refused: " + plan.Steps[0].Refusals[0].Error()}
 	}
 	if _, terminal := isTerminal(a.stdin); !terminal || f.out.isJSON() {
-		return &exitError{exitUnknown, "nothing was done: there is no terminal to ask on", "add --yes to do it, or --dry-run to see the plan only"}
+		return &exitError{code: exitUnknown, message: "nothing was done: there is no terminal to ask on", hint: "add --yes to do it, or --dry-run to see the plan only"}
 	}
 	fmt.Fprint(a.stderr, "proceed? [y/N] ")
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
 		return nil
 	}
-	return &exitError{exitUnknown, "nothing was done: not confirmed", ""}
+	return &exitError{code: exitUnknown, message: "nothing was done: not confirmed"}
 }
 
 // verify looks again, and says what has become of it.

@@ -12,7 +12,7 @@ func (a *app) doctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "what this user can see on this machine, and what would add to it",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			host, abilities := (&fdscan.Scanner{}).Abilities()
 			if asJSON {

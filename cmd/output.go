@@ -2,12 +2,15 @@ package cmd
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"stray/report"
@@ -45,7 +48,7 @@ func (a *app) outputFlags(c *cobra.Command) *output {
 func (o *output) check(c *cobra.Command) error {
 	if o.json {
 		if c.Flags().Changed("output") && o.format != "json" {
-			return usageError(c.CommandPath()+" -o "+o.format, "--json and -o %s contradict each other", o.format)
+			return usageError(again(c, c.Flags().Args(), map[string]string{"json": ""}), "--json and -o %s contradict each other", o.format)
 		}
 		o.format = "json"
 	}
@@ -54,32 +57,42 @@ func (o *output) check(c *cobra.Command) error {
 		for _, f := range report.Formats() {
 			names = append(names, f.Name)
 		}
-		return usageError(c.CommandPath()+" -o json", "unknown format %q: there are %s", o.format, strings.Join(names, ", "))
+		return usageError(again(c, c.Flags().Args(), map[string]string{"output": "json"}), "unknown format %q: there are %s", o.format, strings.Join(names, ", "))
 	}
 	switch o.color {
 	case "auto", "always", "never":
 	default:
-		return usageError(c.CommandPath()+" --color never", "unknown value %q for --color: auto, always or never", o.color)
+		return usageError(again(c, c.Flags().Args(), map[string]string{"color": "never"}), "unknown value %q for --color: auto, always or never", o.color)
 	}
 	return nil
 }
 
 func (o *output) isJSON() bool { return o.json || o.format == "json" }
 
+// asked reports that a report was asked for in so many words.
+func (o *output) asked(c *cobra.Command) bool {
+	return o.isJSON() || c.Flags().Changed("output") || o.file != ""
+}
+
 // write writes r as the flags say.
 func (o *output) write(stdout io.Writer, r *report.Result) error {
-	if o.quiet {
+	f := report.Find(o.format)
+	return o.to(stdout, func(w io.Writer) error { return f.Write(w, r, o.style(w)) })
+}
+
+// to calls f with where the report goes; -q leaves only a file.
+func (o *output) to(stdout io.Writer, f func(io.Writer) error) error {
+	switch {
+	case o.file != "":
+		var b bytes.Buffer
+		if err := f(&b); err != nil {
+			return err
+		}
+		return writeFile(o.file, b.Bytes())
+	case o.quiet:
 		return nil
 	}
-	f := report.Find(o.format)
-	if o.file == "" {
-		return f.Write(stdout, r, o.style(stdout))
-	}
-	var b bytes.Buffer
-	if err := f.Write(&b, r, o.style(&b)); err != nil {
-		return err
-	}
-	return writeFile(o.file, b.Bytes())
+	return f(stdout)
 }
 
 // style looks at where the report goes. Colour needs a terminal that wants it
@@ -105,9 +118,25 @@ func (o *output) style(w io.Writer) report.Style {
 // writeFile replaces path with data, atomically: a reader sees the old file or
 // the new one.
 func writeFile(path string, data []byte) error {
+	err := replaceFile(path, data)
+	if err == nil {
+		return nil
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		err = errno // the name of the temporary file says nothing
+	}
+	return &exitError{code: exitUsage, message: fmt.Sprintf("write report to %q: %s", path, err), hint: "name a file in a directory that exists and can be written"}
+}
+
+func replaceFile(path string, data []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		// A pipe or a device is written to, and not replaced.
+		return os.WriteFile(path, data, 0)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".stray-*")
 	if err != nil {
-		return &exitError{code: exitUsage, message: err.Error()}
+		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(data)
@@ -120,8 +149,5 @@ func writeFile(path string, data []byte) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err != nil {
-		return &exitError{code: exitUsage, message: err.Error()}
-	}
-	return nil
+	return err
 }

@@ -35,32 +35,45 @@ const (
 type exitError struct {
 	code    int
 	message string
-	hint    string
+	hint    string // lines
+	told    bool   // the report is written already
 }
 
 func (e *exitError) Error() string { return e.message }
 
 func usageError(hint, format string, args ...any) error {
-	return &exitError{exitUsage, fmt.Sprintf(format, args...), hint}
+	return &exitError{code: exitUsage, message: fmt.Sprintf(format, args...), hint: hint}
 }
 
 // Main runs the program and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return a.fail(err)
+	c, err := root.ExecuteContextC(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = interrupted(ctx)
+	}
+	return a.fail(c, err)
+}
+
+// interrupted is the end by a signal, with the exit code that shells give it.
+func interrupted(ctx context.Context) error {
+	cause := context.Cause(ctx).Error()
+	code := 128 + int(unix.SIGINT)
+	if strings.HasPrefix(cause, unix.SIGTERM.String()) {
+		code = 128 + int(unix.SIGTERM)
+	}
+	return &exitError{code: code, message: cause}
 }
 
 // app is what every command takes from its surroundings.
 type app struct {
+	args           []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	running        *cobra.Command
-	json           func() bool // whether the running command was asked for JSON
 }
 
 func (a *app) root() *cobra.Command {
@@ -70,23 +83,20 @@ func (a *app) root() *cobra.Command {
 		Long: `stray says who holds a port, socket or file, how each holder came by it, and
 whether the port can be bound.`,
 		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRun: func(c *cobra.Command, _ []string) { a.running = c },
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return a.unknownCommand(c, args[0])
+				return unknownCommand(c, a.args, args[0])
 			}
 			return c.Help()
 		},
-		Args:              cobra.ArbitraryArgs,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		Args:                       cobra.ArbitraryArgs,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		a.running = c
-		return usageError(c.CommandPath()+" --help", "%s", err)
-	})
+	root.SetFlagErrorFunc(a.flagError)
 	root.AddCommand(a.who(), a.close(), a.seal(), a.doctor(), a.rules(), a.explain(), a.schema(), a.version())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -100,7 +110,12 @@ func strict(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "completion":
-			c.Args = cobra.NoArgs
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usageError("stray completion bash", "unknown shell %q: there are bash, zsh, fish and powershell", args[0])
+				}
+				return nil
+			}
 			c.RunE = func(c *cobra.Command, _ []string) error {
 				return usageError("stray completion bash", "completion needs the name of a shell: bash, zsh, fish or powershell")
 			}
@@ -108,7 +123,7 @@ func strict(root *cobra.Command) {
 			c.RunE = func(c *cobra.Command, args []string) error {
 				found, _, err := c.Root().Find(args)
 				if found == nil || err != nil || len(args) > 0 && found == c.Root() {
-					return usageError("stray --help", "unknown command %q", strings.Join(args, " "))
+					return unknownCommand(c.Root(), append([]string{"help"}, args...), args[0])
 				}
 				return found.Help()
 			}
@@ -117,52 +132,34 @@ func strict(root *cobra.Command) {
 	}
 }
 
-// unknownCommand suggests the nearest command; a port is what people write when
-// they forget the command.
-func (a *app) unknownCommand(c *cobra.Command, word string) error {
-	if near := c.SuggestionsFor(word); len(near) > 0 {
-		return usageError("stray "+near[0], "unknown command %q", word)
-	}
-	if isTarget(word) {
-		return usageError("stray who "+word, "unknown command %q", word)
-	}
-	return usageError("stray --help", "unknown command %q", word)
-}
-
-// fail says what went wrong and returns the exit code.
-func (a *app) fail(err error) int {
-	if err == nil {
-		return exitOK
-	}
+// fail says what went wrong with c and returns the exit code.
+func (a *app) fail(c *cobra.Command, err error) int {
 	var e *exitError
-	if !errors.As(err, &e) {
-		e = &exitError{code: exitUsage, message: err.Error(), hint: a.helpHint()}
-		if errors.Is(err, unix.EPIPE) {
-			return exitOK // the reader has seen enough
-		}
+	var errno unix.Errno
+	switch {
+	case err == nil, errors.Is(err, unix.EPIPE): // the reader has seen enough
+		return exitOK
+	case errors.As(err, &e):
+	case errors.As(err, &errno):
+		e = &exitError{code: exitUnknown, message: err.Error()}
+	default:
+		e = &exitError{code: exitUsage, message: err.Error(), hint: c.CommandPath() + " --help"}
 	}
 	if e.message == "" {
 		return e.code
 	}
-	if a.json != nil && a.json() {
-		_ = report.WriteError(a.stdout, Version(), a.running.Name(), e.message, e.hint, e.code)
+	if wantsJSON(a.args) && !e.told {
+		_ = report.WriteError(a.stdout, Version(), c.Name(), e.message, e.hint, e.code)
 	}
-	fmt.Fprintf(a.stderr, "stray: error: %s\n", e.message)
-	if e.hint != "" {
-		fmt.Fprintf(a.stderr, "stray: hint: %s\n", e.hint)
+	fmt.Fprintf(a.stderr, "stray: error: %s\n", report.Printable(e.message))
+	for line := range strings.Lines(e.hint) {
+		fmt.Fprintf(a.stderr, "stray: hint: %s\n", report.Printable(strings.TrimSuffix(line, "\n")))
 	}
 	return e.code
 }
 
-func (a *app) helpHint() string {
-	if a.running != nil {
-		return a.running.CommandPath() + " --help"
-	}
-	return "stray --help"
-}
-
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "stray: warning: "+format+"\n", args...)
+	fmt.Fprintf(a.stderr, "stray: warning: %s\n", report.Printable(fmt.Sprintf(format, args...)))
 }
 
 // Version is that of the program: set at release, else what the module and the

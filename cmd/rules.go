@@ -14,7 +14,7 @@ func (a *app) rules() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rules",
 		Short: "what is checked, a line for each rule",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			for _, r := range rules.All() {
 				if _, err := fmt.Fprintf(a.stdout, "%s  %-7s  %-24s  %s\n", r.ID, r.Severity, r.Name, r.Title); err != nil {

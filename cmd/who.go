@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -72,12 +73,11 @@ socket tables of this network namespace could not be read whole. With --wait:
 }
 
 func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []string) error {
-	a.json = w.out.isJSON
-	if err := w.check(c); err != nil {
-		return err
-	}
 	targets, err := parseTargets(c, args)
 	if err != nil {
+		return err
+	}
+	if err := w.check(c); err != nil {
 		return err
 	}
 	if err := checkPIDs(c, w.pids); err != nil {
@@ -96,7 +96,7 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 		return answer, nil
 	}
 	if w.wait != "" {
-		return a.waitFor(ctx, w, args, ask)
+		return a.waitFor(ctx, c, w, args, ask)
 	}
 	answer, err := ask()
 	if err != nil {
@@ -122,15 +122,16 @@ func (w *whoFlags) check(c *cobra.Command) error {
 	if err := w.out.check(c); err != nil {
 		return err
 	}
+	as := func(change map[string]string) string { return again(c, c.Flags().Args(), change) }
 	switch {
 	case w.wait != "" && w.wait != "free" && w.wait != "held":
-		return usageError(c.CommandPath()+" --wait free …", "unknown value %q for --wait: free or held", w.wait)
+		return usageError(as(map[string]string{"wait": "free"}), "unknown value %q for --wait: free or held", w.wait)
 	case w.timeout < 0:
-		return usageError(c.CommandPath()+" --wait free --timeout 30s …", "--timeout %s is negative", w.timeout)
+		return usageError(as(map[string]string{"wait": "free", "timeout": (-w.timeout).String()}), "--timeout %s is negative", w.timeout)
 	case w.timeout > 0 && w.wait == "":
-		return usageError(c.CommandPath()+" --wait free --timeout "+w.timeout.String()+" …", "--timeout needs --wait")
+		return usageError(as(map[string]string{"wait": "free"}), "--timeout needs --wait")
 	case w.pidOnly && c.Flags().Changed("output"), w.pidOnly && w.out.json:
-		return usageError(c.CommandPath()+" -t …", "-t and a format contradict each other")
+		return usageError(as(map[string]string{"output": "", "json": ""}), "-t and a format contradict each other")
 	}
 	return nil
 }
@@ -173,16 +174,15 @@ func (a *app) tellPIDs(w *whoFlags, answer *inspect.Answer) error {
 	if unread := inspect.UnreadHolders(answer.Snapshot); unread != "" && answer.Verdict != inspect.Free {
 		a.warn("%s: there may be more holders", unread)
 	}
-	if w.out.quiet {
-		return nil
-	}
 	slices.Sort(pids)
 	pids = slices.Compact(pids)
-	out := bufio.NewWriter(a.stdout)
-	for _, pid := range pids {
-		fmt.Fprintln(out, pid)
-	}
-	return out.Flush()
+	return w.out.to(a.stdout, func(file io.Writer) error {
+		out := bufio.NewWriter(file)
+		for _, pid := range pids {
+			fmt.Fprintln(out, pid)
+		}
+		return out.Flush()
+	})
 }
 
 const (
@@ -192,8 +192,9 @@ const (
 	waitMost  = 250 * time.Millisecond
 )
 
-// waitFor looks again and again until the verdict is the one waited for.
-func (a *app) waitFor(ctx context.Context, w *whoFlags, args []string, ask func() (*inspect.Answer, error)) error {
+// waitFor looks again and again until the verdict is the one waited for. Then
+// it says nothing, unless it was asked for a report.
+func (a *app) waitFor(ctx context.Context, c *cobra.Command, w *whoFlags, args []string, ask func() (*inspect.Answer, error)) error {
 	var deadline <-chan time.Time
 	if w.timeout > 0 {
 		timer := time.NewTimer(w.timeout)
@@ -207,12 +208,15 @@ func (a *app) waitFor(ctx context.Context, w *whoFlags, args []string, ask func(
 		}
 		switch answer.Verdict {
 		case inspect.Verdict(w.wait):
+			if w.pidOnly || w.out.asked(c) {
+				return a.tell(w, args, answer)
+			}
 			return nil
 		case inspect.VerdictOpen:
 			if err := a.tell(w, args, answer); err != nil {
 				return err
 			}
-			return &exitError{code: exitUnknown, message: "cannot be known: the socket tables could not be read whole", hint: "stray doctor"}
+			return &exitError{code: exitUnknown, message: "cannot be known: the socket tables could not be read whole", hint: "stray doctor", told: true}
 		case inspect.Held, inspect.Free:
 		}
 		select {
@@ -222,7 +226,7 @@ func (a *app) waitFor(ctx context.Context, w *whoFlags, args []string, ask func(
 			if err := a.tell(w, args, answer); err != nil {
 				return err
 			}
-			return &exitError{code: exitTimeout, message: fmt.Sprintf("not %s after %s", w.wait, w.timeout)}
+			return &exitError{code: exitTimeout, message: fmt.Sprintf("not %s after %s", w.wait, w.timeout), told: true}
 		case <-time.After(pause):
 		}
 	}
@@ -231,7 +235,7 @@ func (a *app) waitFor(ctx context.Context, w *whoFlags, args []string, ask func(
 // parseTargets reads all words before anything is looked up.
 func parseTargets(c *cobra.Command, args []string) ([]fdscan.Target, error) {
 	if len(args) == 0 {
-		return nil, usageError(c.CommandPath()+" 18080", "%s needs a target: a port, socket or file", c.Name())
+		return nil, usageError(again(c, []string{exampleTarget}, nil), "%s needs a target: a port, socket or file", c.Name())
 	}
 	targets := make([]fdscan.Target, len(args))
 	for i, word := range args {
@@ -244,27 +248,39 @@ func parseTargets(c *cobra.Command, args []string) ([]fdscan.Target, error) {
 	return targets, nil
 }
 
+// targetError shows the command with what was meant, or with something that
+// could have been, and the accepted forms.
 func targetError(c *cobra.Command, err error) error {
 	var t *fdscan.TargetError
 	if !errors.As(err, &t) {
 		return err
 	}
-	hint := "a target is one of " + fdscan.TargetForms
-	if t.Instead != "" {
-		hint = c.CommandPath() + " " + t.Instead
-	} else if _, err := os.Stat(t.Text); err == nil && t.Text != "" {
-		hint = c.CommandPath() + " ./" + t.Text + "   (a file is written with a slash)"
+	instead, forms := t.Instead, ""
+	if _, err := os.Stat(t.Text); err == nil && instead == "" {
+		instead, forms = "./"+t.Text, "\na file is written with a slash"
 	}
-	return usageError(hint, "%s", t.Error())
+	if instead == "" {
+		instead, forms = exampleTarget, "\na target is one of "+fdscan.TargetForms
+	}
+	return usageError(instruct(c, t.Text, instead)+forms, "%s", t.Error())
+}
+
+// instruct writes the command line with another target in the place of one.
+func instruct(c *cobra.Command, target, instead string) string {
+	args := slices.Clone(c.Flags().Args())
+	if i := slices.Index(args, target); i >= 0 {
+		args[i] = instead
+	}
+	return again(c, args, nil)
 }
 
 func lookupError(c *cobra.Command, err error) error {
 	var t *fdscan.TargetError
-	if errors.As(err, &t) {
-		return usageError("check the path; a unix socket that has been unlinked is found with unix:"+t.Text, "%s", t.Error())
-	}
-	if errors.Is(err, context.Canceled) {
-		return &exitError{code: 130, message: "interrupted"}
+	switch {
+	case errors.As(err, &t):
+		return usageError(instruct(c, t.Text, "unix:"+t.Text)+"\nthat finds a unix socket whose file is gone; of any other file check the path", "%s", t.Error())
+	case errors.Is(err, context.Canceled):
+		return err
 	}
 	return &exitError{code: exitUnknown, message: err.Error(), hint: "stray doctor"}
 }
@@ -272,19 +288,15 @@ func lookupError(c *cobra.Command, err error) error {
 // checkPIDs refuses pids that do not exist.
 func checkPIDs(c *cobra.Command, pids []int) error {
 	for _, pid := range pids {
+		hint := again(c, c.Flags().Args(), map[string]string{"pid": ""})
 		if pid <= 0 {
-			return usageError(c.CommandPath()+" -p 4180 …", "pid %d: a pid is a number above 0", pid)
+			return usageError(hint, "pid %d: a pid is a number above 0", pid)
 		}
 		if unix.Kill(pid, 0) == unix.ESRCH {
-			return usageError("ps -p "+strconv.Itoa(pid), "pid %d: no such process", pid)
+			return usageError(hint, "pid %d: no such process", pid)
 		}
 	}
 	return nil
-}
-
-func isTarget(word string) bool {
-	_, err := fdscan.ParseTarget(word)
-	return err == nil
 }
 
 // completeTargets offers the ports that are listened on.

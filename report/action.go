@@ -46,7 +46,7 @@ func (a *Actions) WritePlan(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	for _, s := range a.plan.Steps {
 		k := &inspect.Socket{Socket: s.Socket}
-		what := fmt.Sprintf("%s %s %s", s.Socket.Protocol, printable(k.Address()), s.Socket.State)
+		what := fmt.Sprintf("%s %s %s", s.Socket.Protocol, Printable(k.Address()), s.Socket.State)
 		if s.Socket.Remote.Port != 0 {
 			what = fmt.Sprintf("%s %s → %s %s", s.Socket.Protocol, k.Address(), inspect.EndpointText(s.Socket.Protocol, s.Socket.Remote), s.Socket.State)
 		}
@@ -55,7 +55,7 @@ func (a *Actions) WritePlan(w io.Writer) error {
 			identity += fmt.Sprintf(", cookie %d", s.Socket.Cookie)
 		}
 		if p := s.Process(); p != nil {
-			fmt.Fprintf(b, "plan: %s %s of pid %d (%s): %s\n", verbs[s.Method][0], fdList(s.Holders), p.PID, printable(p.Comm), what)
+			fmt.Fprintf(b, "plan: %s %s of pid %d (%s): %s\n", verbs[s.Method][0], fdList(s.Holders), p.PID, Printable(p.Comm), what)
 			identity += fmt.Sprintf("; the process has run for %s", age(a.before.TakenAt.Sub(p.StartTime)))
 		} else {
 			fmt.Fprintf(b, "plan: %s %s, for all of its %d holders\n", verbs[s.Method][0], what, len(s.Holders))
@@ -67,12 +67,12 @@ func (a *Actions) WritePlan(w io.Writer) error {
 				if r.Needs != "" {
 					text += " (needs " + r.Needs + ")"
 				}
-				fmt.Fprintf(b, "  refused: %s\n", printable(text))
+				fmt.Fprintf(b, "  refused: %s\n", Printable(text))
 			}
 			continue
 		}
 		for _, line := range s.Foresee() {
-			fmt.Fprintf(b, "  %s\n", printable(line))
+			fmt.Fprintf(b, "  %s\n", Printable(line))
 		}
 	}
 	return b.Flush()
@@ -103,7 +103,7 @@ func (a *Actions) WriteResults(w io.Writer) error {
 		case r.Done:
 			fmt.Fprintf(b, "not verified: %s was %s, but a second look does not show it\n", what, verbs[r.Step.Method][1])
 		default:
-			fmt.Fprintf(b, "failed: %s: %s\n", what, printable(r.Err.Error()))
+			fmt.Fprintf(b, "failed: %s: %s\n", what, Printable(r.Err.Error()))
 		}
 	}
 	for _, s := range a.after.Shown {
@@ -112,7 +112,7 @@ func (a *Actions) WriteResults(w io.Writer) error {
 		}
 		var left []string
 		for _, h := range s.Holders {
-			left = append(left, fmt.Sprintf("pid %d (%s)", h.Process.PID, printable(h.Process.Comm)))
+			left = append(left, fmt.Sprintf("pid %d (%s)", h.Process.PID, Printable(h.Process.Comm)))
 		}
 		fmt.Fprintf(b, "%s %s: held by %s\n", s.Describe(), s.State, cmp.Or(strings.Join(left, ", "), "no process that could be seen"))
 	}

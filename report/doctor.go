@@ -11,7 +11,7 @@ import (
 // would add to it, as text.
 func WriteDoctor(w io.Writer, host fdscan.Host, abilities []fdscan.Ability, s Style) error {
 	p := &page{Writer: bufio.NewWriter(w), style: s, paint: newPalette(s.Color)}
-	p.line("Linux %s, uid %d, network namespace net:[%d]", printable(host.Kernel), host.UID, host.NetNS)
+	p.line("Linux %s, uid %d, network namespace net:[%d]", Printable(host.Kernel), host.UID, host.NetNS)
 	p.line("")
 	g := &grid{header: []string{"CAN", "WHAT", "FOUND"}, elastic: []squeeze{{"FOUND", 12, nil}}}
 	paints := map[string]func(...any) string{"yes": p.paint.green.Sprint, "partly": p.paint.yellow.Sprint, "no": p.paint.red.Sprint}

@@ -30,10 +30,10 @@ func text(s string) string {
 	return b.String()
 }
 
-// printable escapes what must not reach a terminal or a line of a table, as Go
+// Printable escapes what must not reach a terminal or a line of a table, as Go
 // writes it in a string: a process chooses its name, and may choose control
 // sequences. Where nothing has to be escaped, backslashes stay as they are.
-func printable(s string) string {
+func Printable(s string) string {
 	for _, r := range s {
 		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			quoted := strconv.Quote(s)

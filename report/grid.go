@@ -42,7 +42,7 @@ func (g *grid) add(cells ...string) { g.rows = append(g.rows, gridRow{cells: cle
 
 func clean(cells []string) []string {
 	for i := range cells {
-		cells[i] = printable(cells[i])
+		cells[i] = Printable(cells[i])
 	}
 	return cells
 }

@@ -69,7 +69,7 @@ func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", ar
 // say writes a sentence, in several lines on a narrow terminal, and may paint
 // it.
 func (p *page) say(paint func(...any) string, text string) {
-	text = fold(printable(text), p.style.Width, "    ")
+	text = fold(Printable(text), p.style.Width, "    ")
 	if paint != nil {
 		text = paint(text)
 	}
@@ -130,7 +130,7 @@ func (p *page) socket(alike []*inspect.Socket) error {
 	if s.Protocol == fdscan.Unix && s.Type != "" {
 		head += " " + s.Type
 	}
-	head += " " + printable(s.Address())
+	head += " " + Printable(s.Address())
 	facts := []string{stateText(s)}
 	if len(alike) > 1 {
 		facts = append(facts, fmt.Sprintf("%d connections", len(alike)))
@@ -211,7 +211,7 @@ func (p *page) facts(alike []*inspect.Socket) (facts []string) {
 			add("cookie %d", s.Cookie)
 		}
 		if s.Cgroup != "" && s.Cgroup != "/" {
-			add("created in cgroup %s", printable(s.Cgroup))
+			add("created in cgroup %s", Printable(s.Cgroup))
 		}
 	}
 	return facts

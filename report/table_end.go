@@ -218,7 +218,7 @@ func (p *page) findings() {
 	var next []string
 	for _, f := range p.answer.Findings {
 		severity := fmt.Sprintf("%-7s", f.Severity)
-		text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, printable(f.Message)), p.style.Width, strings.Repeat(" ", 15))
+		text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, Printable(f.Message)), p.style.Width, strings.Repeat(" ", 15))
 		paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]
 		if paint != nil {
 			text = strings.Replace(text, severity, paint(severity), 1)
@@ -237,16 +237,16 @@ func (p *page) findings() {
 func (p *page) next(commands []string) {
 	widest := 0
 	for _, c := range commands {
-		widest = max(widest, displayWidth(printable(c)))
+		widest = max(widest, displayWidth(Printable(c)))
 	}
 	for i, c := range commands {
 		label := "next:"
 		if i > 0 {
 			label = "     "
 		}
-		line := label + " " + printable(c)
+		line := label + " " + Printable(c)
 		if purpose := purposeOf(c); purpose != "" {
-			about := strings.Repeat(" ", widest-displayWidth(printable(c))) + "   " + purpose
+			about := strings.Repeat(" ", widest-displayWidth(Printable(c))) + "   " + purpose
 			if w := p.style.Width; w == 0 || displayWidth(line+about) <= w {
 				line += about
 			}

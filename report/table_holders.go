@@ -24,7 +24,7 @@ func (p *page) holders(s *inspect.Socket) error {
 	g.elastic = []squeeze{{"COMMAND", 24, baseName}, {"SERVICE", 12, nil}, {"COMMAND", 12, baseName}, {"USER", 6, nil}}
 	for _, h := range s.Holders {
 		process := h.Process
-		row := gridRow{note: printable(strings.Join(p.remarks(h), "; "))}
+		row := gridRow{note: Printable(strings.Join(p.remarks(h), "; "))}
 		if h.Origin.Leak {
 			row.paint = func(line string) string { return p.paint.leak.Sprint(line) }
 		}
@@ -81,7 +81,7 @@ func (p *page) command(process *fdscan.Process) string {
 	case p.wide:
 		return command
 	}
-	if command = printable(command); displayWidth(command) > maxCommand {
+	if command = Printable(command); displayWidth(command) > maxCommand {
 		command = baseName(command)
 	}
 	return cut(command, maxCommand)
@@ -186,7 +186,7 @@ func (p *page) objects() error {
 			p.line("")
 		}
 		p.blocks++
-		p.head(printable(o.Path), fmt.Sprintf("%s, inode %d", kindText(o.Kind), o.Inode))
+		p.head(Printable(o.Path), fmt.Sprintf("%s, inode %d", kindText(o.Kind), o.Inode))
 		s := &inspect.Socket{Socket: &fdscan.Socket{}}
 		for _, h := range o.Holders {
 			s.Holders = append(s.Holders, &inspect.Holder{Holder: h})

@@ -48,8 +48,8 @@ func TestPrintable(t *testing.T) {
 		"\x7f\u0085":         `\x7f\u0085`,
 		"\"q\" and \\ \x07":  `"q" and \\ \a`,
 	} {
-		if got := printable(in); got != want {
-			t.Errorf("printable(%q) = %q, want %q", in, got, want)
+		if got := Printable(in); got != want {
+			t.Errorf("Printable(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
@@ -71,9 +71,9 @@ func FuzzEscapes(f *testing.F) {
 		if got := text(s); !utf8.ValidString(got) {
 			t.Errorf("text(%q) = %q is not UTF-8", s, got)
 		}
-		got := printable(s)
-		if printable(got) != got {
-			t.Errorf("printable(%q) = %q is not printable", s, got)
+		got := Printable(s)
+		if Printable(got) != got {
+			t.Errorf("Printable(%q) = %q is not printable", s, got)
 		}
 	})
 }
