@@ -1,11 +1,11 @@
 package fdscan
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -64,21 +64,16 @@ func (l *lookup) processAbility() Ability {
 		a.Have, a.Detail = "no", reason(err)
 		return a
 	}
-	refused, kernel := 0, 0
-	for _, pid := range pids {
-		fd, err := unix.Open(l.path(strconv.Itoa(pid), "fd"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		switch {
-		case err == nil:
-			unix.Close(fd)
-		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-			refused++
-		default:
-			kernel++
-		}
+	// Listing a table is not enough: a security module may let it be listed
+	// and not be read.
+	refused := 0
+	if err := l.walker().Walk(context.Background(), Want{}, func(Ref) {}, func(Gap) { refused++ }); err != nil {
+		a.Have, a.Detail = "no", reason(err)
+		return a
 	}
-	a.Have, a.Detail = "yes", fmt.Sprintf("all of %d", len(pids)-kernel)
+	a.Have, a.Detail = "yes", fmt.Sprintf("all of %d", len(pids))
 	if refused > 0 {
-		a.Have, a.Detail = "partly", fmt.Sprintf("%d of %d may be listed", len(pids)-refused-kernel, len(pids)-kernel)
+		a.Have, a.Detail = "partly", fmt.Sprintf("%d of %d may be read", len(pids)-refused, len(pids))
 	}
 	return a
 }

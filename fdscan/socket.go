@@ -110,6 +110,18 @@ type Socket struct {
 	Holders []*Holder
 }
 
+// Unread is how many bytes have arrived and were not read. Once the peer has
+// closed, the receive queue of TCP counts its FIN too, until that is read.
+func (s *Socket) Unread() uint32 {
+	if s.RecvQueue == nil || *s.RecvQueue == 0 {
+		return 0
+	}
+	if s.Protocol.Stream() && (s.State == CloseWait || s.State == LastAck || s.State == Closing) {
+		return *s.RecvQueue - 1
+	}
+	return *s.RecvQueue
+}
+
 // Backlog is the accept queue of a listener, in connections.
 type Backlog struct{ Queued, Limit uint32 }
 

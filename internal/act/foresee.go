@@ -51,8 +51,8 @@ func (s *Step) lost() string {
 		return "nothing is lost: no connection waits"
 	}
 	var parts []string
-	if n := k.RecvQueue; n != nil && *n > 0 {
-		parts = append(parts, fmt.Sprintf("%d bytes that were not read (the peer is reset)", *n))
+	if n := k.Unread(); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d bytes that were not read (the peer is reset)", n))
 	}
 	if n := k.SendQueue; n != nil && *n > 0 {
 		parts = append(parts, fmt.Sprintf("%d bytes that the peer has not acknowledged (--half lets it finish first)", *n))
