@@ -52,7 +52,7 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	if err := p.objects(); err != nil {
 		return err
 	}
-	if p.blocks > 1 || p.apart {
+	if p.blocks > 1 || p.blocks > 0 && (p.apart || len(p.answer.Targets) > 1) {
 		p.line("")
 	}
 	p.explained()
@@ -180,7 +180,7 @@ func (p *page) facts(alike []*inspect.Socket) (facts []string) {
 	} else {
 		var unread, unacknowledged uint64
 		for _, s := range alike {
-			unread += queue(s.RecvQueue)
+			unread += uint64(s.Unread())
 			unacknowledged += queue(s.SendQueue)
 		}
 		if unread > 0 {
