@@ -13,8 +13,8 @@ import (
 
 func TestEveryHolderOfAListener(t *testing.T) {
 	role := proctest.Start(t, `
-		listen tcp4 127.0.0.1:0 name=web
-		listen tcp4 127.0.0.1:0 name=other
+		listen tcp4 `+here+` name=web
+		listen tcp4 `+here+` name=other
 		dup web fd=9
 		dup web fd=20 cloexec=1
 		fork { close 9 ; serve accept web }
@@ -39,7 +39,7 @@ func TestEveryHolderOfAListener(t *testing.T) {
 	if s.State != fdscan.Listen || s.Protocol != fdscan.TCP || !s.NetNSMine || s.Cookie != web.Cookie || s.Backlog == nil {
 		t.Errorf("socket %+v", s)
 	}
-	if len(snap.Sockets) != 1 {
+	if len(found(snap)) != 1 {
 		t.Errorf("other sockets too: %s", sockets(snap))
 	}
 	wantWhole(t, snap)
@@ -170,7 +170,7 @@ func TestNestedPIDNamespace(t *testing.T) {
 
 func TestReusePortGroup(t *testing.T) {
 	role := proctest.Start(t, `
-		listen tcp4 127.0.0.1:0 reuseport=1 name=first
+		listen tcp4 `+here+` reuseport=1 name=first
 		exec { serve accept first }
 		serve accept first
 	`)
@@ -180,7 +180,7 @@ func TestReusePortGroup(t *testing.T) {
 		serve accept second
 	`)
 	snap := ask(t, port(first))
-	if len(snap.Sockets) != 2 {
+	if len(found(snap)) != 2 {
 		t.Fatalf("sockets %s, want two", sockets(snap))
 	}
 	a, b := socket(t, snap, first.Inode), socket(t, snap, second.Socket("second").Inode)

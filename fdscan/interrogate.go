@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -21,23 +22,22 @@ type facts struct {
 
 // interrogate reads the costly facts about every holder, several at a time.
 func (l *lookup) interrogate() error {
-	listeners := map[*Process][]uint64{}
+	readers := map[*Process]*waitReader{}
 	for h := range l.eachHolder {
-		listeners[h.Process] = nil
+		if readers[h.Process] == nil {
+			readers[h.Process] = &waitReader{Scanner: l.Scanner, pid: h.Process.PID}
+		}
 	}
 	for _, s := range l.snap.Sockets {
-		if s.State != Listen || !s.Protocol.Stream() {
-			continue
-		}
 		for _, h := range s.Holders {
-			listeners[h.Process] = append(listeners[h.Process], s.Inode)
+			r := readers[h.Process]
+			r.held = append(r.held, s.Inode)
+			if s.State == Listen && s.Protocol.Stream() {
+				r.listeners = append(r.listeners, s.Inode)
+			}
 		}
 	}
-	processes := make([]*Process, 0, len(listeners))
-	for p := range listeners {
-		processes = append(processes, p)
-	}
-	slices.SortFunc(processes, func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
+	processes := slices.SortedFunc(maps.Keys(readers), func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
 
 	read := make([]*facts, len(processes))
 	var cache codeCache
@@ -46,9 +46,8 @@ func (l *lookup) interrogate() error {
 	for range min(len(processes), runtime.GOMAXPROCS(0), 4) {
 		wg.Go(func() {
 			for i := range next {
-				w := &waitReader{Scanner: l.Scanner, pid: processes[i].PID, listeners: listeners[processes[i]]}
-				cmdline, inner := processes[i].Cmdline, innermost(processes[i])
-				read[i], _ = within(l.ctx, func() *facts { return w.facts(&cache, cmdline, inner) })
+				r, cmdline, inner := readers[processes[i]], processes[i].Cmdline, innermost(processes[i])
+				read[i], _ = within(l.ctx, func() *facts { return r.facts(&cache, cmdline, inner) })
 			}
 		})
 	}

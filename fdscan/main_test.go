@@ -2,6 +2,7 @@ package fdscan_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"testing"
@@ -79,6 +80,20 @@ func socket(t testing.TB, snap *fdscan.Snapshot, inode uint64) *fdscan.Socket {
 		t.Fatalf("%d sockets with inode %d, want 1; there are %s", len(found), inode, sockets(snap))
 	}
 	return found[0]
+}
+
+// here is an address that nobody else's sockets have, so that all sockets found
+// there are the test's.
+const here = "127.77.12.3:0"
+
+// found returns the sockets at the address of here.
+func found(snap *fdscan.Snapshot) (at []*fdscan.Socket) {
+	for _, s := range snap.Sockets {
+		if s.Local.Addr == netip.MustParseAddrPort(here).Addr() {
+			at = append(at, s)
+		}
+	}
+	return at
 }
 
 // sockets describes all sockets of a snapshot.

@@ -3,6 +3,7 @@ package fdscan_test
 import (
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -44,16 +45,13 @@ func TestSocketOfAnotherNamespaceHeldHere(t *testing.T) {
 	`)
 	for _, name := range []string{"there", "bound", "busy"} {
 		there := role.Socket(name)
-		if snap := ask(t, port(there)); len(snap.Sockets) != 0 {
+		if snap := ask(t, port(there)); slices.ContainsFunc(snap.Sockets, func(s *fdscan.Socket) bool { return s.Inode == there.Inode }) {
 			t.Errorf("without --deep there are %s", sockets(snap))
 		}
 		snap := askDeep(t, port(there))
 		s := socket(t, snap, there.Inode)
 		if s.NetNSMine || s.NetNS != there.NetNS || s.Cookie != there.Cookie || s.Local.Port != uint16(there.Port()) {
 			t.Errorf("socket %+v, want namespace %d", s, there.NetNS)
-		}
-		if len(snap.Sockets) != 1 {
-			t.Errorf("sockets %s, want one", sockets(snap))
 		}
 		wantHolders(t, s.Holders, table(role, there.Inode)...)
 	}

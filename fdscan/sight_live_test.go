@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -60,9 +61,9 @@ func TestNobodySeesTheSocketAndItsUser(t *testing.T) {
 
 func TestNobodyAndAFreePort(t *testing.T) {
 	testenv.NeedRoot(t)
-	role := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; close web`)
+	role := proctest.Start(t, `listen tcp4 `+here+` name=web ; close web`)
 	snap := elsewhere{UID: nobody, Targets: []string{port(role.Socket("web"))}}.ask(t)
-	if len(snap.Sockets) != 0 || !snap.TablesComplete || !snap.HoldersComplete {
+	if len(found(snap)) != 0 || !snap.TablesComplete || !snap.HoldersComplete {
 		t.Errorf("sockets %s, tables complete %v, holders complete %v", sockets(snap), snap.TablesComplete, snap.HoldersComplete)
 	}
 }
@@ -179,7 +180,7 @@ func (w *watcher) Walk(ctx context.Context, want fdscan.Want, found func(fdscan.
 func newWatcher() *watcher { return &watcher{ProcWalker: fdscan.ProcWalker{Root: "/proc"}} }
 
 func TestFreePortWalksNothing(t *testing.T) {
-	role := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; close web ; timewait tcp4 127.0.0.1:0 name=tw`)
+	role := proctest.Start(t, "listen tcp4 "+here+" name=web ; close web ; timewait tcp4 "+here+" name=tw")
 	for _, name := range []string{"web", "tw"} {
 		w := newWatcher()
 		look(t, &fdscan.Scanner{Walker: w}, fdscan.Question{}, port(role.Socket(name)))
@@ -196,7 +197,7 @@ func listener(t *testing.T) (fd int, inode uint64, port int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 1)); err != nil {
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: netip.MustParseAddrPort(here).Addr().As4()}), unix.Listen(fd, 1)); err != nil {
 		t.Fatal(err)
 	}
 	var st unix.Stat_t
@@ -216,7 +217,7 @@ func TestSocketThatIsClosedBeforeTheWalk(t *testing.T) {
 		}
 	}
 	snap := look(t, &fdscan.Scanner{Walker: w}, fdscan.Question{}, itoa(port))
-	if len(snap.Sockets) != 0 {
+	if len(found(snap)) != 0 {
 		t.Errorf("still there: %s", sockets(snap))
 	}
 }
@@ -231,7 +232,7 @@ func TestSocketThatIsClosedAfterTheWalk(t *testing.T) {
 		return true
 	}
 	snap := look(t, &fdscan.Scanner{Walker: w}, fdscan.Question{}, itoa(port))
-	if len(snap.Sockets) != 0 {
+	if len(found(snap)) != 0 {
 		t.Errorf("still there: %s with %v", sockets(snap), holders(snap.Sockets[0].Holders))
 	}
 }
@@ -295,7 +296,7 @@ func TestAcceptOnAClosedDescriptor(t *testing.T) {
 	}
 	unix.Close(fd)
 	defer func() {
-		unix.Connect(client, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port})
+		unix.Connect(client, &unix.SockaddrInet4{Addr: netip.MustParseAddrPort(here).Addr().As4(), Port: port})
 		accepting.Wait()
 	}()
 	snap := look(t, &fdscan.Scanner{Walker: newWatcher()}, fdscan.Question{}, itoa(port))

@@ -91,7 +91,7 @@ func TestProtocols(t *testing.T) {
 		for _, prefix := range []string{"", "tcp:", "mptcp:", "udp:", "udplite:"} {
 			var found []string
 			for _, f := range matching(t, prefix+port(s)) {
-				if f.Local.Addr == s.Local.Addr() {
+				if f.Inode == s.Inode {
 					found = append(found, fmt.Sprint(f.Protocol, " ", f.Inode))
 				}
 			}
@@ -109,7 +109,7 @@ func TestProtocols(t *testing.T) {
 func TestMPTCPListenerAndItsConnections(t *testing.T) {
 	testenv.NeedMPTCP(t)
 	role := proctest.Start(t, `
-		listen mptcp4 127.0.0.1:0 name=web
+		listen mptcp4 `+here+` name=web
 		connect mptcp4 web name=client
 		accept web name=server
 		connect mptcp4 web name=waiting
@@ -118,7 +118,7 @@ func TestMPTCPListenerAndItsConnections(t *testing.T) {
 	web := role.Socket("web")
 	snap := ask(t, port(web))
 	got := map[string]int{}
-	for _, s := range snap.Sockets {
+	for _, s := range found(snap) {
 		if s.Protocol != fdscan.MPTCP {
 			t.Errorf("a twin: %s", sockets(snap))
 		}
@@ -205,14 +205,14 @@ func TestUnixSocketOfAnotherNamespace(t *testing.T) {
 
 func TestConnectionFromTheEphemeralRange(t *testing.T) {
 	role := proctest.Start(t, `
-		listen tcp4 127.0.0.1:0 name=web
-		connect tcp4 web name=client
+		listen tcp4 `+here+` name=web
+		connect tcp4 web name=client from=`+here+`
 		accept web name=server
 	`)
 	client, web := role.Socket("client"), role.Socket("web")
 	snap := ask(t, port(client))
 	s := socket(t, snap, client.Inode)
-	if s.State != fdscan.Established || s.Remote.Port != uint16(web.Port()) || s.InBacklogOf != 0 || len(snap.Sockets) != 1 {
+	if s.State != fdscan.Established || s.Remote.Port != uint16(web.Port()) || s.InBacklogOf != 0 || len(found(snap)) != 1 {
 		t.Errorf("found %s", sockets(snap))
 	}
 	wantHolders(t, s.Holders, table(role, client.Inode)...)
@@ -225,12 +225,12 @@ func TestConnectionFromTheEphemeralRange(t *testing.T) {
 }
 
 func TestTimeWait(t *testing.T) {
-	role := proctest.Start(t, `timewait tcp4 127.0.0.1:0 name=tw`)
+	role := proctest.Start(t, `timewait tcp4 `+here+` name=tw`)
 	snap := ask(t, port(role.Socket("tw")))
-	if len(snap.Sockets) != 1 {
+	if len(found(snap)) != 1 {
 		t.Fatalf("sockets %s", sockets(snap))
 	}
-	s := snap.Sockets[0]
+	s := found(snap)[0]
 	if s.State != fdscan.TimeWait || s.Inode != 0 || s.UID != nil || len(s.Holders) != 0 || s.KernelOwned {
 		t.Errorf("socket %+v", s)
 	}
@@ -240,12 +240,12 @@ func TestTimeWait(t *testing.T) {
 }
 
 func TestOrphan(t *testing.T) {
-	role := proctest.Start(t, `orphan tcp4 127.0.0.1:0 name=o`)
+	role := proctest.Start(t, `orphan tcp4 `+here+` name=o`)
 	snap := ask(t, port(role.Socket("o")))
-	if len(snap.Sockets) != 1 {
+	if len(found(snap)) != 1 {
 		t.Fatalf("sockets %s", sockets(snap))
 	}
-	s := snap.Sockets[0]
+	s := found(snap)[0]
 	if s.State != fdscan.FinWait1 || s.Inode != 0 || len(s.Holders) != 0 || s.KernelOwned || s.InBacklogOf != 0 {
 		t.Errorf("socket %+v", s)
 	}

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// waitSamples and waitPause bound how long a busy thread is watched for a
-	// moment in which it waits.
-	waitSamples = 6
-	waitPause   = 2 * time.Millisecond
+	// A busy thread is watched for a moment in which it waits, with pauses
+	// that double: 31 ms in all.
+	firstPause = time.Millisecond
+	morePauses = 5
 	// restWatched is how long a process is watched in which all threads sleep.
 	restWatched = 8 * time.Millisecond
 	// futexPrivate is FUTEX_PRIVATE_FLAG of futex(2).
@@ -26,9 +26,9 @@ type waitReader struct {
 	// foreign says that its system call numbers and memory are not like ours:
 	// it is a program of another architecture or word size.
 	foreign bool
-	// listeners are the inodes of TCP listeners that it holds, as far as they
-	// were asked for.
-	listeners []uint64
+	// held are the inodes of the sockets asked for that it holds, and
+	// listeners those among them that are TCP listeners.
+	held, listeners []uint64
 	// tables holds a thread for each descriptor table that was met.
 	tables []int
 	epolls map[descriptor]*watched
@@ -42,16 +42,16 @@ type descriptor struct{ tid, fd int }
 type watched struct{ sockets []uint64 }
 
 // waits says what each thread waits for. Busy threads are looked at again a few
-// times, since a server between two waits is caught running. When all are found
-// asleep, they are looked at for a while: a program that only rests now and then
-// is busy, too.
+// times, since a server between two waits is caught running; but not when others
+// wait on every socket that is asked about. When all are found asleep, they are
+// looked at for a while: a program that only rests now and then is busy, too.
 func (r *waitReader) waits() (waits []Wait, busy bool) {
 	tids, err := listPIDs(r.path(strconv.Itoa(r.pid), "task"))
 	if err != nil {
 		return nil, false
 	}
 	waits = make([]Wait, len(tids))
-	for sample := range waitSamples {
+	for sample, pause := 0, firstPause; ; sample, pause = sample+1, 2*pause {
 		busy = false
 		for i, tid := range tids {
 			if sample == 0 || waits[i].Call == running {
@@ -59,10 +59,10 @@ func (r *waitReader) waits() (waits []Wait, busy bool) {
 				busy = busy || waits[i].Call == running
 			}
 		}
-		if !busy || r.Detached {
+		if !busy || sample == morePauses || r.Detached || r.served(waits) {
 			break
 		}
-		time.Sleep(waitPause)
+		time.Sleep(pause)
 	}
 	awake := func(w Wait) bool { return w.Kind != WaitPassive }
 	if r.Detached || slices.ContainsFunc(waits, awake) {
@@ -76,6 +76,13 @@ func (r *waitReader) waits() (waits []Wait, busy bool) {
 		}
 	}
 	return waits, r.processorTime(tids)-before > time.Since(start)/4
+}
+
+// served reports whether some thread waits on each socket that is asked about.
+func (r *waitReader) served(waits []Wait) bool {
+	return !slices.ContainsFunc(r.held, func(inode uint64) bool {
+		return !slices.ContainsFunc(waits, func(w Wait) bool { return slices.Contains(w.Inodes, inode) })
+	})
 }
 
 // processorTime is how long the threads have run (/proc/TID/schedstat, with

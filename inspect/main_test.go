@@ -96,31 +96,48 @@ func (c cast) findings(a *inspect.Answer) []string {
 }
 
 // check compares what is said of the socket with an inode, and what the rules
-// find, with a story: a line for each process, and one for each finding.
-func (c cast) check(t testing.TB, a *inspect.Answer, inode uint64, story ...string) {
+// find, with a story: a line for each process, and one for each finding. On a
+// machine that has too much to do, threads of the Go runtime that wake up now
+// and then are found waiting for a processor, which leaves open what they will
+// do; then it asks again.
+func (c cast) check(t testing.TB, target string, inode uint64, story ...string) {
 	t.Helper()
 	var want []string
 	for _, line := range story {
 		want = append(want, strings.TrimSpace(line))
 	}
 	slices.Sort(want)
-	i := slices.IndexFunc(a.Sockets, func(s *inspect.Socket) bool { return s.Inode == inode })
-	if i < 0 {
-		t.Fatal("the socket was not found")
-	}
-	got := append(c.origins(a.Sockets[i]), c.findings(a)...)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		var because strings.Builder
-		for _, h := range a.Sockets[i].Holders {
-			fmt.Fprintf(&because, "%s: %s %q\n", c.name(h.Process.PID), h.Process.Comm, h.Origin.Evidence)
-			if e := h.Process.Evidence; e != nil {
-				fmt.Fprintf(&because, "   waits %+v imports %+v hand-overs %v\n", e.Waits, e.Imports, e.HandOvers)
-			}
+	unclear := func(lines []string) int { return strings.Count(strings.Join(lines, "\n"), "unclear") }
+	for try := 0; ; try++ {
+		a := who(t, target)
+		i := slices.IndexFunc(a.Sockets, func(s *inspect.Socket) bool { return s.Inode == inode })
+		if i < 0 {
+			t.Fatal("the socket was not found")
 		}
-		for _, f := range a.Findings {
-			fmt.Fprintln(&because, f.Rule.ID, f.Message)
+		got := append(c.origins(a.Sockets[i]), c.findings(a)...)
+		slices.Sort(got)
+		diff := cmp.Diff(want, got)
+		if unclear(got) > unclear(want) && try < 20 {
+			continue
 		}
-		t.Errorf("(-want +got):\n%s%s", diff, because.String())
+		if diff != "" {
+			t.Errorf("(-want +got):\n%s%s", diff, c.because(a, a.Sockets[i]))
+		}
+		return
 	}
+}
+
+// because tells what verdicts stand on.
+func (c cast) because(a *inspect.Answer, s *inspect.Socket) string {
+	var b strings.Builder
+	for _, h := range s.Holders {
+		fmt.Fprintf(&b, "%s: %s %q\n", c.name(h.Process.PID), h.Process.Comm, h.Origin.Evidence)
+		if e := h.Process.Evidence; e != nil {
+			fmt.Fprintf(&b, "   waits %+v busy %v imports %+v hand-overs %v\n", e.Waits, e.Busy, e.Imports, e.HandOvers)
+		}
+	}
+	for _, f := range a.Findings {
+		fmt.Fprintln(&b, f.Rule.ID, f.Message)
+	}
+	return b.String()
 }

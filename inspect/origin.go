@@ -160,6 +160,11 @@ func (j *jury) forked(p *party, o *Origin) {
 	case p.serving == Idle && j.isServed():
 		o.Leak = true
 		j.sayIdle(p, o)
+	default:
+		if q := p.servingSibling(); q != nil {
+			o.Kind, o.Certain = Intended, false
+			o.say("a worker like pid %d, which serves it: it is busy, or waits for its turn", q.process.PID)
+		}
 	}
 }
 
@@ -172,7 +177,7 @@ func (j *jury) execed(p *party, o *Origin, images image) {
 		o.say("it came by exec from pid %d (%s), and it serves the %s", o.From.PID, o.From.Comm, j.socket.Noun())
 	case p.hasUse():
 		o.Kind = Intended
-		o.say("it came by exec from pid %d (%s), which keeps it for its children", o.From.PID, o.From.Comm)
+		o.say("it came by exec from pid %d (%s), and this process keeps it for its children", o.From.PID, o.From.Comm)
 	case known && closed:
 		// exec would have closed it: it has set the flag afterwards, which
 		// takes knowing the descriptor, or received it.

@@ -365,7 +365,7 @@ func TestOrigins(t *testing.T) {
 					s = p.Sockets
 				}
 			}
-			roles(role).check(t, who(t, s[0].Local.String()), s[0].Inode, strings.Split(story.want, "\n")...)
+			roles(role).check(t, s[0].Local.String(), s[0].Inode, strings.Split(story.want, "\n")...)
 		})
 	}
 }

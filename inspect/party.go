@@ -111,6 +111,17 @@ func (p *party) heirServes() bool {
 	return slices.ContainsFunc(p.heirs, func(q *party) bool { return q.serving == Serves || q.heirServes() })
 }
 
+// servingSibling returns another heir of p's parent, of p's image, that serves
+// the socket; nil when there is none.
+func (p *party) servingSibling() *party {
+	for _, q := range p.parent.heirs {
+		if q != p && q.serving == Serves && compareImages(q.process, p.process) == sameImage {
+			return q
+		}
+	}
+	return nil
+}
+
 // image compares the programs that two processes run.
 type image int
 
