@@ -23,7 +23,7 @@ func TestFaultInTheWindow(t *testing.T) {
 			for _, mode := range []string{"spin-alone", "epoll_wait"} {
 				r := startC(t, mode)
 				if mode == "epoll_wait" {
-					r.waitsIn(r.pid(), unix.SYS_EPOLL_WAIT)
+					r.waitsIn(r.pid(), sysEpollWait)
 				}
 				values, report, err := runScript.Do(t.Context(), r.target(), Options{}, script{Fail: point, Steps: probe.Steps})
 				if err == nil || !strings.Contains(err.Error(), "fault at "+point) {
@@ -43,7 +43,7 @@ func TestFaultInTheWindow(t *testing.T) {
 func TestPanicInOperation(t *testing.T) {
 	t.Parallel()
 	r := startC(t, "epoll_wait")
-	r.waitsIn(r.pid(), unix.SYS_EPOLL_WAIT)
+	r.waitsIn(r.pid(), sysEpollWait)
 	_, report, err := runScript.Do(t.Context(), r.target(), Options{}, script{Steps: []step{{Do: "probe"}, {Do: "panic"}}})
 	if err == nil || !strings.Contains(err.Error(), "as the script says") || report.Held == 0 {
 		t.Errorf("error %v, report %+v", err, report)
@@ -83,7 +83,7 @@ func TestHelperKilled(t *testing.T) {
 func TestCallerKilled(t *testing.T) {
 	t.Parallel()
 	r := startC(t, "epoll_wait")
-	r.waitsIn(r.pid(), unix.SYS_EPOLL_WAIT)
+	r.waitsIn(r.pid(), sysEpollWait)
 	caller := playing("holder", r.pid())
 	caller.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := caller.Start(); err != nil {
@@ -120,7 +120,7 @@ func TestHelperIgnoresSignals(t *testing.T) {
 func TestHeldTooLong(t *testing.T) {
 	t.Parallel()
 	r := startC(t, "epoll_wait")
-	r.waitsIn(r.pid(), unix.SYS_EPOLL_WAIT)
+	r.waitsIn(r.pid(), sysEpollWait)
 	_, _, err := runScript.Do(t.Context(), r.target(), Options{HoldTimeout: 50 * time.Millisecond},
 		script{Steps: []step{{Do: "probe"}, {Do: "hold", A: 3600_000}, {Do: "probe"}}})
 	if !errors.Is(err, ErrHeldTooLong) {

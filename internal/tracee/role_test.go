@@ -3,6 +3,9 @@ package tracee
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -26,6 +29,8 @@ func playRole() {
 		err = probePID(number)
 	case "holder":
 		err = hold(number)
+	case "http-server":
+		err = serveHTTP()
 	default:
 		err = fmt.Errorf("no such role: %q", role)
 	}
@@ -57,4 +62,16 @@ func hold(pid int) error {
 	}
 	_, _, err = runScript.Do(context.Background(), target, Options{}, script{Steps: []step{{Do: "probe"}, {Do: "hold", A: 1000}, {Do: "probe"}}})
 	return err
+}
+
+// serveHTTP answers every request with its path.
+func serveHTTP() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready port", listener.Addr().(*net.TCPAddr).Port)
+	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.URL.Path)
+	}))
 }

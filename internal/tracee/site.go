@@ -57,7 +57,8 @@ func readMemory(tid int, address uint64, into []byte) bool {
 	if len(into) == 0 {
 		return false
 	}
-	local := []unix.Iovec{{Base: &into[0], Len: uint64(len(into))}}
+	local := []unix.Iovec{{Base: &into[0]}}
+	local[0].SetLen(len(into))
 	remote := []unix.RemoteIovec{{Base: uintptr(address), Len: len(into)}}
 	n, err := unix.ProcessVMReadv(tid, local, remote, 0)
 	return err == nil && n == len(into)

@@ -151,7 +151,7 @@ func TestManyThreads(t *testing.T) {
 	t.Parallel()
 	const threads = 1000
 	r := startC(t, "threads", fmt.Sprint(threads))
-	r.waitsIn(r.pid(), unix.SYS_ACCEPT)
+	r.waitsIn(r.pid(), sysAccept)
 	for _, test := range []struct {
 		opt       Options
 		exclusive bool
@@ -197,7 +197,7 @@ func TestParkUnderAccept(t *testing.T) {
 				accepting = 0
 				threads, _ := p.threads()
 				for _, tid := range threads {
-					if line, err := (member{p, tid}).callLine(); err == nil && line.number == unix.SYS_ACCEPT {
+					if line, err := (member{p, tid}).callLine(); err == nil && line.number == sysAccept {
 						accepting++
 					}
 				}
@@ -220,7 +220,7 @@ func TestParkUnderAccept(t *testing.T) {
 	t.Run("by the thread itself", func(t *testing.T) {
 		t.Parallel()
 		r := startC(t, "accept")
-		r.waitsIn(r.pid(), unix.SYS_ACCEPT)
+		r.waitsIn(r.pid(), sysAccept)
 		fd := r.value("fd")
 		_, report := r.do(Options{FDs: []int{fd}}, script{Steps: []step{{Do: "park", A: fd}}})
 		if !slices.Equal(report.Interrupted, []int{r.pid()}) {
@@ -237,7 +237,7 @@ func TestGroupStopped(t *testing.T) {
 	for _, mode := range []string{"read", "spin-alone", "epoll_wait-time"} {
 		r := startC(t, mode)
 		if mode == "epoll_wait-time" {
-			r.waitsIn(r.pid(), unix.SYS_EPOLL_WAIT)
+			r.waitsIn(r.pid(), sysEpollWait)
 		}
 		unix.Kill(r.pid(), unix.SIGSTOP)
 		eventually(t, "it is stopped", func() bool { return r.state() == 'T' })
@@ -445,7 +445,7 @@ func TestThreadWithItsOwnTable(t *testing.T) {
 	}
 	target := r.target()
 	target.TID = threads[1]
-	r.waitsIn(target.TID, unix.SYS_ACCEPT)
+	r.waitsIn(target.TID, sysAccept)
 	_, report, err = runScript.Do(t.Context(), target, Options{FDs: []int{fd}}, script{Steps: []step{{Do: "park", A: fd}}})
 	if err != nil || report.Threads != 1 || report.Carrier != target.TID {
 		t.Errorf("error %v, report %+v", err, report)

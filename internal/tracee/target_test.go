@@ -37,7 +37,9 @@ func start(t testing.TB, path string, arguments ...string) *runningTarget {
 
 func startCommand(t testing.TB, command *exec.Cmd) *runningTarget {
 	t.Helper()
-	command.Stderr = os.Stderr
+	if command.Stderr == nil {
+		command.Stderr = os.Stderr
+	}
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

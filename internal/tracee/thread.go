@@ -38,6 +38,7 @@ type thread struct {
 	borrowed bool
 	// suspended: it was granted that its seccomp filter be suspended.
 	suspended bool
+	architecture
 	// taken is when it got registers that are not its own.
 	taken time.Time
 }

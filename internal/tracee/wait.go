@@ -50,9 +50,10 @@ func parseStatus(status unix.WaitStatus) event {
 }
 
 // A waiter waits for seized threads. wait4(2) has no deadline, and SIGCHLD
-// belongs to the Go runtime, so it looks, yields the processor a few times
-// (which is how long most stops take), and then sleeps in short naps, which
-// SIGCHLD cuts short: the kernel sends it to the tracing thread first.
+// belongs to the Go runtime, so it looks a few times, for the length of a quick
+// stop, and then sleeps in short naps, which SIGCHLD cuts short: the kernel sends
+// it to the tracing thread first. It does not yield the processor: on a busy
+// machine it would get it back too late.
 type waiter struct {
 	// cancel is a socket: what arrives on it, its end included, means that
 	// nobody wants the outcome any more.
@@ -61,8 +62,8 @@ type waiter struct {
 }
 
 const (
-	yields = 100
-	nap    = 100 * time.Microsecond
+	looks = 30
+	nap   = 100 * time.Microsecond
 )
 
 // next returns what the thread reports, or eventNone once the deadline has
@@ -80,8 +81,7 @@ func (w *waiter) next(tid int, deadline time.Time, cancellable bool) event {
 			return event{kind: eventGone}
 		case got != 0:
 			return parseStatus(status)
-		case turn < yields:
-			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		case turn < looks:
 			continue
 		case cancellable && w.cancelled, !deadline.IsZero() && !time.Now().Before(deadline):
 			return event{kind: eventNone}

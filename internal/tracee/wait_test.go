@@ -56,18 +56,18 @@ func TestWaits(t *testing.T) {
 		time    int
 		handled int // how often the handler has run
 	}{
-		{mode: "accept", number: unix.SYS_ACCEPT, event: connect, want: aDescriptor},
-		{mode: "accept-timeout", number: unix.SYS_ACCEPT, event: connect, want: aDescriptor},
-		{mode: "epoll_wait", number: unix.SYS_EPOLL_WAIT, event: line, want: 1},
-		{mode: "epoll_wait-time", number: unix.SYS_EPOLL_WAIT, want: 0, time: anew},
+		{mode: "accept", number: sysAccept, event: connect, want: aDescriptor},
+		{mode: "accept-timeout", number: sysAccept, event: connect, want: aDescriptor},
+		{mode: "epoll_wait", number: sysEpollWait, event: line, want: 1},
+		{mode: "epoll_wait-time", number: sysEpollWait, want: 0, time: anew},
 		{mode: "epoll_pwait", number: unix.SYS_EPOLL_PWAIT, event: line, want: 1},
 		{mode: "epoll_pwait2", number: unix.SYS_EPOLL_PWAIT2, event: line, want: 1},
-		{mode: "poll", number: unix.SYS_POLL, event: line, want: 1},
-		{mode: "poll-time", number: unix.SYS_POLL, want: 0, time: exact},
+		{mode: "poll", number: sysPoll, event: line, want: 1},
+		{mode: "poll-time", number: sysPoll, want: 0, time: exact},
 		{mode: "ppoll", number: unix.SYS_PPOLL, event: line, want: 1},
-		{mode: "select", number: unix.SYS_PSELECT6, event: line, want: 1},
-		{mode: "select-time", number: unix.SYS_PSELECT6, want: 0, time: exact},
-		{mode: "pselect", number: unix.SYS_PSELECT6, event: line, want: 1},
+		{mode: "select", number: sysSelect, event: line, want: 1},
+		{mode: "select-time", number: sysSelect, want: 0, time: exact},
+		{mode: "pselect", number: sysSelect, event: line, want: 1},
 		{mode: "futex", number: unix.SYS_FUTEX, event: line, want: 0},
 		{mode: "futex-time", number: unix.SYS_FUTEX, want: -1, errno: unix.ETIMEDOUT, time: exact},
 		{mode: "nanosleep", number: unix.SYS_CLOCK_NANOSLEEP, want: 0, time: exact},
@@ -81,8 +81,8 @@ func TestWaits(t *testing.T) {
 		{mode: "read-timeout", number: unix.SYS_READ, event: line, want: 1},
 		{mode: "send-timeout", number: unix.SYS_SENDTO, event: line, want: 4096},
 		{mode: "connect-timeout", number: unix.SYS_CONNECT, event: line, want: 0},
-		{mode: "semop", number: unix.SYS_SEMTIMEDOP, event: line, want: 0},
-		{mode: "semtimedop-time", number: unix.SYS_SEMTIMEDOP, want: -1, errno: unix.EAGAIN, time: anew},
+		{mode: "semop", number: sysSemop, event: line, want: 0},
+		{mode: "semtimedop-time", number: sysSemop, want: -1, errno: unix.EAGAIN, time: anew},
 		{mode: "msgrcv", number: unix.SYS_MSGRCV, event: line, want: 8},
 		{mode: "mq_receive", number: unix.SYS_MQ_TIMEDRECEIVE, event: line, want: 1},
 		{mode: "flock", number: unix.SYS_FLOCK, event: line, want: 0},
@@ -90,7 +90,7 @@ func TestWaits(t *testing.T) {
 		{mode: "io_getevents-time", number: unix.SYS_IO_GETEVENTS, want: 0, time: anew},
 		{mode: "sigtimedwait", number: unix.SYS_RT_SIGTIMEDWAIT, event: signal, want: int(unix.SIGUSR1)},
 		{mode: "sigtimedwait-time", number: unix.SYS_RT_SIGTIMEDWAIT, want: -1, errno: unix.EAGAIN, time: anew},
-		{mode: "pause", number: unix.SYS_PAUSE, event: signal, want: -1, errno: unix.EINTR, handled: 1},
+		{mode: "pause", number: sysPause, event: signal, want: -1, errno: unix.EINTR, handled: 1},
 		{mode: "sigsuspend", number: unix.SYS_RT_SIGSUSPEND, event: signal, want: -1, errno: unix.EINTR, handled: 1},
 	} {
 		t.Run(test.mode, func(t *testing.T) {
@@ -142,12 +142,12 @@ func TestSignalsWhileStopped(t *testing.T) {
 		want   int
 		errno  unix.Errno
 	}{
-		{"epoll_wait-handler", unix.SYS_EPOLL_WAIT, false, -1, unix.EINTR},
+		{"epoll_wait-handler", sysEpollWait, false, -1, unix.EINTR},
 		{"read-handler", unix.SYS_READ, false, -1, unix.EINTR},
 		{"read-restart-handler", unix.SYS_READ, true, 1, 0},
 		{"nanosleep-handler", unix.SYS_CLOCK_NANOSLEEP, false, -1, unix.EINTR},
 		{"ppoll-handler", unix.SYS_PPOLL, false, -1, unix.EINTR},
-		{"pause", unix.SYS_PAUSE, false, -1, unix.EINTR},
+		{"pause", sysPause, false, -1, unix.EINTR},
 		{"sigsuspend", unix.SYS_RT_SIGSUSPEND, false, -1, unix.EINTR},
 	} {
 		t.Run(test.mode, func(t *testing.T) {

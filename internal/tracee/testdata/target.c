@@ -213,6 +213,13 @@ static int sharer(void *unused) {
 	return 0;
 }
 
+// tick prints a line again and again, by the system calls of another thread.
+static void *tick(void *unused) {
+	for (;; usleep(1000))
+		write(2, "tick\n", 5);
+	return unused;
+}
+
 static pthread_t last;
 static void *outlive(void *unused) {
 	pthread_join(last, NULL);
@@ -581,6 +588,16 @@ int main(int argc, char **argv) {
 		must(syscall(SYS_io_uring_setup, 4, &parameters), "io_uring_setup");
 		ready("");
 		return result(read(0, buffer, 1));
+	}
+	MODE("open") { // and a second thread that goes on counting
+		int fd = open(argv[2], O_RDONLY | O_CLOEXEC);
+		must(fd, "open");
+		pthread_t thread;
+		pthread_create(&thread, NULL, tick, NULL);
+		snprintf(buffer, sizeof buffer, "fd %d", fd);
+		ready(buffer);
+		long got = read(0, buffer, 1);
+		return result(got);
 	}
 	MODE("leader-exits") {
 		pthread_create(&last, NULL, stop_on_event, NULL);
