@@ -24,6 +24,8 @@ const instructionAlignment = 1
 type registers struct{ unix.PtraceRegs }
 
 // architecture is what a thread needs noted here besides: nothing.
+//
+//lint:ignore U1000 arm64 notes something
 type architecture struct{}
 
 func (t *thread) readRegisters(r *registers) error {

@@ -38,7 +38,7 @@ type thread struct {
 	borrowed bool
 	// suspended: it was granted that its seccomp filter be suspended.
 	suspended bool
-	architecture
+	architecture //lint:ignore U1000 arm64 notes something
 	// taken is when it got registers that are not its own.
 	taken time.Time
 }
