@@ -37,7 +37,7 @@ type thread struct {
 	// borrowed: something of it is not its own at the moment.
 	borrowed bool
 	// suspended: it was granted that its seccomp filter be suspended.
-	suspended bool
+	suspended    bool
 	architecture //lint:ignore U1000 arm64 notes something
 	// taken is when it got registers that are not its own.
 	taken time.Time
