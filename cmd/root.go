@@ -54,19 +54,21 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = interrupted(ctx)
+		err = interrupted(ctx, err)
 	}
 	return a.fail(c, err)
 }
 
-// interrupted is the end by a signal, with the exit code that shells give it.
-func interrupted(ctx context.Context) error {
+// interrupted is the end by a signal, with the exit code that shells give it,
+// of a command that came to end with err.
+func interrupted(ctx context.Context, err error) error {
 	cause := context.Cause(ctx).Error()
 	code := 128 + int(unix.SIGINT)
 	if strings.HasPrefix(cause, unix.SIGTERM.String()) {
 		code = 128 + int(unix.SIGTERM)
 	}
-	return &exitError{code: code, message: cause}
+	var e *exitError
+	return &exitError{code: code, message: cause, told: errors.As(err, &e) && e.told}
 }
 
 // app is what every command takes from its surroundings.

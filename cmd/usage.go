@@ -113,7 +113,7 @@ func unknownCommand(root *cobra.Command, args []string, word string) error {
 		for _, w := range corrected {
 			hint += " " + shellWord(w)
 		}
-	} else if _, err := fdscan.ParseTarget(word); err == nil {
+	} else if _, err := fdscan.ParseTarget(word); err == nil && args[0] != "help" {
 		hint = "stray who"
 		for _, w := range args {
 			hint += " " + shellWord(w)
