@@ -41,7 +41,7 @@ func (e elsewhere) ask(t *testing.T) *fdscan.Snapshot {
 	cmd.Env = append(os.Environ(), elsewhereVariable+"="+string(request))
 	cmd.Dir = "/" // which every user may enter
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if e.NewNet {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
 	}
