@@ -64,7 +64,7 @@ socket tables of this network namespace could not be read whole. With --wait:
 	f.BoolVarP(&w.all, "all", "a", false, "also the connections that a listener explains")
 	f.BoolVar(&w.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
 	f.BoolVarP(&w.pidOnly, "terse", "t", false, "only the pids that hold listeners and bound sockets of this namespace, one on a line")
-	f.StringVar(&w.wait, "wait", "", "wait until it is free or held")
+	f.StringVar(&w.wait, "wait", "", "wait until it is free or held; then no report, unless a format is asked for")
 	f.DurationVar(&w.timeout, "timeout", 0, "give up waiting after this time (default: never)")
 	f.BoolVar(&w.strict, "strict", false, "exit 3 when any process could not be read")
 	f.BoolVar(&w.tryBind, "try-bind", false, "where it is unknown whether the port can be bound, bind it once, and close that at once")
