@@ -26,6 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	tracee.HelperMain() // the helper is a run of this binary under a name of its own
 	proctest.Main()
 	testscript.Main(testenv.Checked(m), map[string]func(){
 		"stray":        runStray,
@@ -36,7 +37,6 @@ func TestMain(m *testing.M) {
 
 // runStray is the program.
 func runStray() {
-	tracee.HelperMain()
 	os.Exit(cmd.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
