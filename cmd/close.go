@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -112,22 +113,39 @@ func (f *actFlags) check(c *cobra.Command) error {
 			ways++
 		}
 	}
-	path := c.CommandPath() + " 18080"
+	// The hints are this command line with the mistake taken out, as a plan.
+	args := c.Flags().Args()
+	if len(args) == 0 {
+		args = []string{exampleTarget}
+	}
+	leaked := "leaked"
+	if f.method == act.Seal {
+		leaked = "all"
+	}
+	hint := func(change map[string]string) string {
+		change["dry-run"], change["yes"] = "true", ""
+		return again(c, args, change)
+	}
 	switch {
 	case ways > 1:
-		return usageError(path+" --plain -p 4180", "--plain, --half and --destroy exclude each other")
+		return usageError(hint(map[string]string{"half": "", "destroy": ""}), "--plain, --half and --destroy exclude each other")
 	case f.holders != "" && f.holders != "leaked" && (f.holders != "all" || f.method != act.Seal):
-		return usageError(path+" --holders leaked", "unknown value %q for --holders", f.holders)
+		return usageError(hint(map[string]string{"holders": leaked, "pid": ""}), "unknown value %q for --holders", f.holders)
 	case f.holders != "" && len(f.pids) > 0:
-		return usageError(path+" --holders leaked", "-p and --holders exclude each other")
+		return usageError(hint(map[string]string{"pid": ""}), "-p and --holders exclude each other")
 	case f.holders == "" && len(f.pids) == 0 && f.method != act.Destroy:
-		return usageError(path+" -p PID   (stray who names the holders)", "%s needs -p or --holders: in which process?", c.Name())
+		return usageError(hint(map[string]string{"holders": leaked}), "%s needs -p or --holders: in which process?", c.Name())
 	case f.out.format != "table" && f.out.format != "json":
-		return usageError(path+" -o json …", "%s writes table or json, not %q", c.Name(), f.out.format)
+		return usageError(hint(map[string]string{"output": "json"}), "%s writes table or json, not %q", c.Name(), f.out.format)
 	case f.timeout < 0:
-		return usageError(path+" --half --timeout 10s", "--timeout %s is negative", f.timeout)
+		return usageError(hint(map[string]string{"timeout": "10s"}), "--timeout %s is negative", f.timeout)
 	}
-	return checkPIDs(c, f.pids)
+	var usage *exitError
+	if err := checkPIDs(c, f.pids); errors.As(err, &usage) {
+		usage.hint = "stray who " + strings.Join(args, " ")
+		return usage
+	}
+	return nil
 }
 
 func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []string) error {
@@ -141,56 +159,93 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	if i := slices.IndexFunc(targets, func(t fdscan.Target) bool { return t.Kind == fdscan.FileTarget }); i >= 0 {
 		return usageError("stray who "+targets[i].Text, "target %q is a file: %s acts on sockets", targets[i].Text, c.Name())
 	}
+	if len(f.pids) > 0 {
+		slices.Sort(f.pids)
+		f.pids = slices.Compact(f.pids)
+	}
 	scanner := &fdscan.Scanner{}
 	snap, err := scanner.Lookup(ctx, fdscan.Question{Targets: targets})
 	if err != nil {
 		return lookupError(c, err)
 	}
 	before := inspect.Who(snap, targets, rules.All(), true)
-	plan, named := f.plan(before)
+	sockets := f.sockets(before)
+	plan, named := f.plan(sockets)
+	said := report.NewActions(c.Name(), args, Version(), before, plan)
 	if len(plan.Steps) == 0 {
-		return a.nothingToDo(f, args, before)
+		return a.nothingToDo(f, args, before, sockets, said)
+	}
+	for _, pid := range f.pids {
+		if !named[pid] {
+			a.warn("pid %d has no such descriptor", pid)
+		}
 	}
 	plan.Preflight(named)
 	f.refuseManagers(plan)
-	said := report.NewActions(c.Name(), args, Version(), before, plan)
-	if !f.out.isJSON() && !f.out.quiet {
-		if err := said.WritePlan(a.stdout); err != nil {
+	possible := slices.ContainsFunc(plan.Steps, func(s *act.Step) bool { return len(s.Refusals) == 0 })
+	// A file gets the plan before anything is done: so it is one that can be
+	// written. JSON without --dry-run is of what was done.
+	if f.dryRun || f.out.file != "" || !f.out.isJSON() {
+		write := said.WritePlan
+		if f.out.isJSON() {
+			write = said.WriteJSON
+		}
+		if err := f.out.to(a.stdout, write); err != nil {
 			return err
 		}
 	}
-	if f.dryRun {
-		if f.out.isJSON() {
-			return said.WriteJSON(a.stdout)
-		}
+	switch {
+	case !possible && f.dryRun:
+		return &exitError{code: exitUnknown}
+	case !possible:
+		return refused(c, f, plan.Steps[0].Refusals[0])
+	case f.dryRun:
 		return nil
 	}
-	if err := a.consent(f, plan); err != nil {
+	if err := a.consent(ctx, f, said); err != nil {
 		return err
 	}
 	results := plan.Do(ctx, scanner, named)
 	return a.verify(ctx, c, f, scanner, targets, said, results)
 }
 
-// plan chooses the descriptors that the flags mean.
-func (f *actFlags) plan(answer *inspect.Answer) (*act.Plan, map[int]bool) {
-	leaks := map[*fdscan.Holder]bool{}
-	var sockets []*fdscan.Socket
+// refused is the error for a plan of which nothing can be done.
+func refused(c *cobra.Command, f *actFlags, r *tracee.Refusal) error {
+	e := &exitError{code: exitUnknown, message: "refused: " + r.Error()}
+	if r.Needs != "" {
+		e.message += " (needs " + r.Needs + ")"
+	}
+	if len(f.pids) > 0 && (r.Reason == tracee.SharedTable || r.Reason == act.SharedSocket) {
+		e.hint = again(c, c.Flags().Args(), map[string]string{"pid": pidList(append(slices.Clone(f.pids), r.Others...))})
+	}
+	return e
+}
+
+func pidList(pids []int) string {
+	return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(pids), "[]")), ",")
+}
+
+// sockets are those that the flags mean, of those that match the targets.
+func (f *actFlags) sockets(answer *inspect.Answer) (sockets []*inspect.Socket) {
 	for _, s := range answer.Shown {
-		wanted := s.IsPort() || s.Protocol == fdscan.Unix || slices.ContainsFunc(answer.Targets, func(t fdscan.Target) bool { return t.Kind == fdscan.InodeTarget })
-		switch {
-		case f.method == act.Half:
-			wanted = !s.IsPort()
-		case f.connections:
-			wanted = true
-		}
-		if !wanted || f.method == act.Destroy && s.Protocol == fdscan.Unix {
-			continue
+		byInode := slices.ContainsFunc(answer.Targets, func(t fdscan.Target) bool { return t.Kind == fdscan.InodeTarget && t.Inode == s.Inode })
+		wanted := s.IsPort() || f.connections || byInode
+		if f.method == act.Half {
+			wanted = !s.IsPort() && s.Protocol != fdscan.UDP && s.Protocol != fdscan.UDPLite
 		}
 		// A port is one of this namespace; elsewhere it takes an inode to say so.
-		if !s.NetNSMine && !slices.ContainsFunc(answer.Targets, func(t fdscan.Target) bool { return t.Kind == fdscan.InodeTarget && t.Inode == s.Inode }) {
-			continue
+		if wanted && (s.NetNSMine || byInode) {
+			sockets = append(sockets, s)
 		}
+	}
+	return sockets
+}
+
+// plan chooses the descriptors that the flags mean.
+func (f *actFlags) plan(judged []*inspect.Socket) (*act.Plan, map[int]bool) {
+	leaks := map[*fdscan.Holder]bool{}
+	var sockets []*fdscan.Socket
+	for _, s := range judged {
 		sockets = append(sockets, s.Socket)
 		for _, h := range s.Holders {
 			leaks[h.Holder] = h.Origin.Leak
@@ -212,52 +267,130 @@ func (f *actFlags) plan(answer *inspect.Answer) (*act.Plan, map[int]bool) {
 }
 
 // nothingToDo is success where the state that was asked for is there already.
-func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer) error {
-	if f.holders == "leaked" && answer.Complete {
+func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer, sockets []*inspect.Socket, said *report.Actions) error {
+	hidden := f.outOfSight(answer, sockets)
+	if f.holders == "leaked" && hidden == "" {
+		if f.out.isJSON() {
+			return f.out.to(a.stdout, said.WriteJSON)
+		}
 		return nil
 	}
-	message := "nothing matched: no such descriptor of " + strings.Join(args, " ")
-	if len(f.pids) > 0 {
-		message += fmt.Sprintf(" in pid %d", f.pids[0])
+	words := make([]string, len(args))
+	for i, word := range args {
+		words[i] = shellWord(word)
 	}
-	hint := "stray who " + strings.Join(args, " ")
-	if unread := inspect.UnreadHolders(answer.Snapshot); unread != "" {
-		return &exitError{code: exitUnknown, message: message + "; " + unread, hint: hint}
+	e := &exitError{code: exitNo, message: "nothing matched: no such descriptor of " + strings.Join(args, " "), hint: "stray who " + strings.Join(words, " ")}
+	switch len(f.pids) {
+	case 0:
+	case 1:
+		e.message += fmt.Sprintf(" in pid %d", f.pids[0])
+	default:
+		e.message += " in pids " + pidList(f.pids)
 	}
-	return &exitError{code: exitNo, message: message, hint: hint}
+	if hidden != "" {
+		e.code, e.message = exitUnknown, e.message+"; "+hidden
+		return e
+	}
+	// What it has in another way than was asked for.
+	for _, s := range answer.Shown {
+		if !slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return len(f.pids) == 0 || slices.Contains(f.pids, h.Process.PID) }) {
+			continue
+		}
+		switch {
+		case !s.NetNSMine:
+			e.message += fmt.Sprintf("; that of another network namespace is named by inode:%d", s.Inode)
+		case f.method == act.Half && s.IsPort():
+			e.message += "; --half ends connections, and there is only a " + s.Noun()
+		case f.method == act.Half:
+			e.message += "; --half ends connections of TCP and unix sockets"
+		case !s.IsPort() && !f.connections:
+			e.message += "; its connections are meant by --connections"
+		default:
+			continue
+		}
+		break
+	}
+	return e
+}
+
+// outOfSight says what could not be seen and may hide a holder that is meant:
+// one of the processes that were named; without any, all who hold a socket.
+func (f *actFlags) outOfSight(answer *inspect.Answer, sockets []*inspect.Socket) string {
+	if !answer.TablesComplete {
+		return "a socket table could not be read whole"
+	}
+	for _, g := range answer.Gaps {
+		if g.Scope == fdscan.ScopeHolders && slices.Contains(f.pids, g.PID) {
+			text := fmt.Sprintf("the descriptors of pid %d could not be read", g.PID)
+			if g.Needs != "" {
+				text += " (needs " + g.Needs + ")"
+			}
+			return text
+		}
+	}
+	if len(f.pids) == 0 && slices.ContainsFunc(sockets, func(s *inspect.Socket) bool { return s.Inode != 0 && len(s.Holders) == 0 && !s.KernelOwned }) {
+		return inspect.UnreadHolders(answer.Snapshot)
+	}
+	return ""
 }
 
 // refuseManagers refuses pid 1 and service managers, unless named by --force.
 func (f *actFlags) refuseManagers(plan *act.Plan) {
 	for _, s := range plan.Steps {
-		p := s.Process()
-		if p == nil || inspect.StopInstead(p) == "" || f.force == p.Comm {
-			continue
+		for _, h := range s.Holders {
+			p := h.Process
+			if inspect.StopInstead(p) == "" || f.force == p.Comm {
+				continue
+			}
+			s.Refusals = slices.Insert(s.Refusals, 0, &tracee.Refusal{
+				Reason: tracee.Init, PID: p.PID, Detail: fmt.Sprintf("%s is %s (or name it with --force %s)", p.Comm, inspect.StopInstead(p), shellWord(p.Comm)),
+			})
+			break
 		}
-		s.Refusals = append(s.Refusals, &tracee.Refusal{
-			Reason: tracee.Init, PID: p.PID, Detail: fmt.Sprintf("%s is %s (or name it with --force %s)", p.Comm, inspect.StopInstead(p), p.Comm),
-		})
 	}
 }
 
 // consent asks on a terminal; elsewhere --yes has to have been given.
-func (a *app) consent(f *actFlags, plan *act.Plan) error {
-	if slices.ContainsFunc(plan.Steps, func(s *act.Step) bool { return len(s.Refusals) == 0 }) {
-		if f.yes {
-			return nil
-		}
-	} else {
-		return &exitError{code: exitUnknown, message: "refused: " + plan.Steps[0].Refusals[0].Error()}
-	}
-	if _, terminal := isTerminal(a.stdin); !terminal || f.out.isJSON() {
-		return &exitError{code: exitUnknown, message: "nothing was done: there is no terminal to ask on", hint: "add --yes to do it, or --dry-run to see the plan only"}
-	}
-	fmt.Fprint(a.stderr, "proceed? [y/N] ")
-	line, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
+func (a *app) consent(ctx context.Context, f *actFlags, said *report.Actions) error {
+	if f.yes {
 		return nil
 	}
-	return &exitError{code: exitUnknown, message: "nothing was done: not confirmed"}
+	refuse := func(why string) error {
+		return &exitError{code: exitUnknown, message: "nothing was done: " + why, hint: "add --yes to do it, or --dry-run to see the plan only"}
+	}
+	_, input := isTerminal(a.stdin)
+	_, prompt := isTerminal(a.stderr)
+	switch {
+	case f.out.isJSON():
+		return refuse("with JSON it is not asked")
+	case f.out.quiet:
+		return refuse("-q shows no plan that could be agreed to")
+	case !input || !prompt:
+		return refuse("there is no terminal to ask on")
+	}
+	// Nobody agrees to what he has not seen.
+	if _, shown := isTerminal(a.stdout); !shown || f.out.file != "" {
+		if err := said.WritePlan(a.stderr); err != nil {
+			return err
+		}
+	}
+	fmt.Fprint(a.stderr, "proceed? [y/N] ")
+	agreed := make(chan bool, 1)
+	go func() {
+		line, err := bufio.NewReader(a.stdin).ReadString('\n')
+		answer := strings.ToLower(strings.TrimSpace(line))
+		agreed <- err == nil && (answer == "y" || answer == "yes")
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
+		return ctx.Err()
+	case yes := <-agreed:
+		if yes && ctx.Err() == nil {
+			return nil
+		}
+		return &exitError{code: exitUnknown, message: "nothing was done: not confirmed"}
+	}
 }
 
 // verify looks again, and says what has become of it.
@@ -268,22 +401,30 @@ func (a *app) verify(ctx context.Context, c *cobra.Command, f *actFlags, scanner
 		return lookupError(c, err)
 	}
 	after := inspect.Who(snap, targets, rules.All(), f.connections || f.method == act.Half)
-	said.Finish(after, results)
-	switch {
-	case f.out.isJSON():
-		err = said.WriteJSON(a.stdout)
-	case !f.out.quiet:
-		err = said.WriteResults(a.stdout)
+	if f.method != act.Seal {
+		after.SettleBinds(fdscan.TryBind)
 	}
+	said.Finish(after, results)
+	err = f.out.to(a.stdout, func(w io.Writer) error {
+		switch {
+		case f.out.isJSON():
+			return said.WriteJSON(w)
+		case f.out.file != "": // which has the plan, and is replaced
+			if err := said.WritePlan(w); err != nil {
+				return err
+			}
+		}
+		return said.WriteResults(w)
+	})
 	if err != nil {
 		return err
 	}
 	for _, r := range results {
 		switch {
 		case errors.Is(r.Err, act.ErrPeerTimeout):
-			return &exitError{code: exitTimeout}
+			return &exitError{code: exitTimeout, told: true}
 		case r.Err != nil, !act.Verified(r, snap):
-			return &exitError{code: exitUnknown}
+			return &exitError{code: exitUnknown, told: true}
 		}
 	}
 	return nil

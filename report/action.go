@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,17 +49,17 @@ func (a *Actions) WritePlan(w io.Writer) error {
 		k := &inspect.Socket{Socket: s.Socket}
 		what := fmt.Sprintf("%s %s %s", s.Socket.Protocol, Printable(k.Address()), s.Socket.State)
 		if s.Socket.Remote.Port != 0 {
-			what = fmt.Sprintf("%s %s → %s %s", s.Socket.Protocol, k.Address(), inspect.EndpointText(s.Socket.Protocol, s.Socket.Remote), s.Socket.State)
+			what = fmt.Sprintf("%s %s → %s %s", s.Socket.Protocol, Printable(k.Address()), inspect.EndpointText(s.Socket.Protocol, s.Socket.Remote), s.Socket.State)
 		}
 		identity := fmt.Sprintf("inode %d", s.Socket.Inode)
 		if s.Socket.Cookie != 0 {
 			identity += fmt.Sprintf(", cookie %d", s.Socket.Cookie)
 		}
 		if p := s.Process(); p != nil {
-			fmt.Fprintf(b, "plan: %s %s of pid %d (%s): %s\n", verbs[s.Method][0], fdList(s.Holders), p.PID, Printable(p.Comm), what)
+			fmt.Fprintf(b, "plan: %s %s of pid %d (%s): %s\n", verbs[s.Method][0], s.Numbers(), p.PID, Printable(p.Comm), what)
 			identity += fmt.Sprintf("; the process has run for %s", age(a.before.TakenAt.Sub(p.StartTime)))
 		} else {
-			fmt.Fprintf(b, "plan: %s %s, for all of its %d holders\n", verbs[s.Method][0], what, len(s.Holders))
+			fmt.Fprintf(b, "plan: %s %s\n", verbs[s.Method][0], what)
 		}
 		fmt.Fprintf(b, "  %s\n", identity)
 		if len(s.Refusals) > 0 {
@@ -71,23 +72,15 @@ func (a *Actions) WritePlan(w io.Writer) error {
 			}
 			continue
 		}
-		for _, line := range s.Foresee() {
+		for _, line := range a.plan.Foresee(s) {
 			fmt.Fprintf(b, "  %s\n", Printable(line))
 		}
 	}
 	return b.Flush()
 }
 
-func fdList(holders []*fdscan.Holder) string {
-	var words []string
-	for _, h := range holders {
-		words = append(words, fmt.Sprint(h.FD))
-	}
-	return "fd " + strings.Join(words, " and ")
-}
-
-// WriteResults writes what was done, who is left, and whether the ports can be
-// bound now.
+// WriteResults writes what was done and, unless that was to seal, who is left
+// and whether the ports can be bound now.
 func (a *Actions) WriteResults(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	for _, r := range a.results {
@@ -95,7 +88,7 @@ func (a *Actions) WriteResults(w io.Writer) error {
 		if r.Holder != nil {
 			what = fmt.Sprintf("pid %d fd %d", r.Holder.Process.PID, r.Holder.FD)
 		} else {
-			what = (&inspect.Socket{Socket: r.Step.Socket}).Describe()
+			what = Printable((&inspect.Socket{Socket: r.Step.Socket}).Describe())
 		}
 		switch {
 		case r.Done && act.Verified(r, a.after.Snapshot):
@@ -104,7 +97,14 @@ func (a *Actions) WriteResults(w io.Writer) error {
 			fmt.Fprintf(b, "not verified: %s was %s, but a second look does not show it\n", what, verbs[r.Step.Method][1])
 		default:
 			fmt.Fprintf(b, "failed: %s: %s\n", what, Printable(r.Err.Error()))
+			continue
 		}
+		if r.Err != nil {
+			fmt.Fprintf(b, "  then: %s\n", Printable(r.Err.Error()))
+		}
+	}
+	if a.sealing() {
+		return b.Flush()
 	}
 	for _, s := range a.after.Shown {
 		if !s.IsPort() || !s.NetNSMine {
@@ -112,13 +112,19 @@ func (a *Actions) WriteResults(w io.Writer) error {
 		}
 		var left []string
 		for _, h := range s.Holders {
-			left = append(left, fmt.Sprintf("pid %d (%s)", h.Process.PID, Printable(h.Process.Comm)))
+			if name := fmt.Sprintf("pid %d (%s)", h.Process.PID, Printable(h.Process.Comm)); !slices.Contains(left, name) {
+				left = append(left, name)
+			}
 		}
-		fmt.Fprintf(b, "%s %s: held by %s\n", s.Describe(), s.State, cmp.Or(strings.Join(left, ", "), "no process that could be seen"))
+		fmt.Fprintf(b, "%s %s: held by %s\n", Printable(s.Describe()), s.State, cmp.Or(strings.Join(left, ", "), "no process that could be seen"))
 	}
 	p := &page{Writer: b, answer: a.after, paint: newPalette(false), style: Style{}}
 	p.binds()
 	return b.Flush()
+}
+
+func (a *Actions) sealing() bool {
+	return slices.ContainsFunc(a.plan.Steps, func(s *act.Step) bool { return s.Method == act.Seal })
 }
 
 // held says for how long the process stood still.
@@ -155,6 +161,10 @@ func (a *Actions) WriteJSON(w io.Writer) error {
 	d := NewDocument(&Result{Version: a.version, Command: a.command, Query: a.query, Answer: answer})
 	if a.after == nil {
 		for _, s := range a.plan.Steps {
+			if s.Method == act.Destroy {
+				d.Actions = append(d.Actions, newAction(s, nil))
+				continue
+			}
 			for _, h := range s.Holders {
 				d.Actions = append(d.Actions, newAction(s, h))
 			}
@@ -178,7 +188,7 @@ func (a *Actions) WriteJSON(w io.Writer) error {
 
 func newAction(s *act.Step, h *fdscan.Holder) Action {
 	j := Action{Inode: orNull(s.Socket.Inode), Method: string(s.Method)}
-	if h != nil && s.Method != act.Destroy {
+	if h != nil {
 		j.PID, j.TID, j.FD = &h.Process.PID, orNull(h.TID), descriptor(h.FD)
 	}
 	if len(s.Refusals) > 0 {

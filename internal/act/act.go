@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,8 +43,6 @@ type Step struct {
 	Socket *fdscan.Socket
 	// Holders are the descriptors, of one process and one table.
 	Holders []*fdscan.Holder
-	// Others counts the other references to the socket, which stay.
-	Others int
 	// Refusals are the reasons against it, empty when there is none.
 	Refusals []*tracee.Refusal
 }
@@ -56,6 +55,9 @@ func (s *Step) Process() *fdscan.Process {
 	}
 	return s.Holders[0].Process
 }
+
+// refused reports that the step will not be done.
+func (s *Step) refused() bool { return len(s.Refusals) > 0 }
 
 // FDs are the numbers of the descriptors.
 func (s *Step) FDs() (fds []int) {
@@ -87,7 +89,11 @@ func NewPlan(method Method, sockets []*fdscan.Socket, choose func(*fdscan.Socket
 	p := &Plan{}
 	for _, socket := range sockets {
 		if method == Destroy {
-			if len(socket.Holders) == 0 && choose(socket, nil) || slices.ContainsFunc(socket.Holders, func(h *fdscan.Holder) bool { return choose(socket, h) }) {
+			chosen := len(socket.Holders) == 0 && choose(socket, nil)
+			for _, h := range socket.Holders {
+				chosen = choose(socket, h) || chosen
+			}
+			if chosen {
 				p.Steps = append(p.Steps, &Step{Method: method, Socket: socket, Holders: socket.Holders})
 			}
 			continue
@@ -115,20 +121,27 @@ func NewPlan(method Method, sockets []*fdscan.Socket, choose func(*fdscan.Socket
 			}
 			step.Holders = append(step.Holders, h)
 		}
-		for _, step := range steps {
-			step.Others = len(socket.Holders) - len(step.Holders)
-			for _, h := range socket.Holders {
-				if h.Process != step.Process() && sharesTable(h, step.Process().PID) {
-					step.Others--
-				}
-			}
-		}
 	}
 	return p
 }
 
-func sharesTable(h *fdscan.Holder, pid int) bool {
-	return slices.Contains(h.SharesTableWith, pid)
+// keepers are the holders whose reference to the socket of s no step of the
+// plan drops: those that keep it when all is done.
+func (p *Plan) keepers(s *Step) (keepers []*fdscan.Holder) {
+	for _, h := range s.Socket.Holders {
+		if !slices.ContainsFunc(p.Steps, func(other *Step) bool { return !other.refused() && other.drops(h) }) {
+			keepers = append(keepers, h)
+		}
+	}
+	return keepers
+}
+
+// drops reports whether the step drops the reference h: the descriptor itself,
+// or the same one of a process that has the same table.
+func (s *Step) drops(h *fdscan.Holder) bool {
+	return slices.ContainsFunc(s.Holders, func(own *fdscan.Holder) bool {
+		return own == h || own.Via == h.Via && own.FD == h.FD && own.TID == h.TID && slices.Contains(h.SharesTableWith, own.Process.PID)
+	})
 }
 
 // options are those of one step. Processes that share its table may be stopped
@@ -146,9 +159,40 @@ func (p *Plan) options(s *Step, named map[int]bool) tracee.Options {
 // Preflight looks for reasons against each step, without stopping anything.
 func (p *Plan) Preflight(named map[int]bool) {
 	for _, s := range p.Steps {
+		s.Refusals = nil
 		if s.Method != Destroy {
 			s.Refusals = tracee.Preflight(s.target(), p.options(s, named))
 		}
+		if r := s.sharedSocket(named); r != nil {
+			s.Refusals = append(s.Refusals, r)
+		}
+	}
+}
+
+// SharedSocket is why Half and Destroy, which act on the socket itself, refuse
+// one that other processes hold which were not named.
+const SharedSocket tracee.Reason = "shared-socket"
+
+func (s *Step) sharedSocket(named map[int]bool) *tracee.Refusal {
+	if s.Method != Half && s.Method != Destroy {
+		return nil
+	}
+	var pid int
+	var others []int
+	for _, h := range s.Socket.Holders {
+		switch {
+		case named[h.Process.PID]:
+			pid = h.Process.PID
+		case !slices.Contains(others, h.Process.PID):
+			others = append(others, h.Process.PID)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return &tracee.Refusal{
+		Reason: SharedSocket, PID: pid, Others: others,
+		Detail: fmt.Sprintf("shares the socket with process %s, and --%s acts on it for all of them", strings.Trim(fmt.Sprint(others), "[]"), s.Method),
 	}
 }
 
@@ -180,11 +224,14 @@ func (p *Plan) Do(ctx context.Context, scanner *fdscan.Scanner, named map[int]bo
 
 // step does one step, and returns how many of its descriptors are done.
 func (p *Plan) step(ctx context.Context, scanner *fdscan.Scanner, s *Step, named map[int]bool) (tracee.Report, int, error) {
-	if len(s.Refusals) > 0 {
+	if s.refused() {
 		return tracee.Report{}, 0, s.Refusals[0]
 	}
+	if ctx.Err() != nil {
+		return tracee.Report{}, 0, fmt.Errorf("nothing was done: %w", context.Cause(ctx))
+	}
 	if s.Method == Destroy {
-		return tracee.Report{}, 0, scanner.Destroy(s.Socket)
+		return tracee.Report{}, 0, destroyError(scanner.Destroy(s.Socket))
 	}
 	// A copy of our own, taken before the process is stopped and given back
 	// after it runs again, does three things: it proves with kcmp(2), the
@@ -211,7 +258,23 @@ func (p *Plan) step(ctx context.Context, scanner *fdscan.Scanner, s *Step, named
 	case Park, Half, Destroy:
 	}
 	done, report, err := operation.Do(ctx, s.target(), p.options(s, named), orders{Caller: os.Getpid(), Copy: borrowed, FDs: s.FDs()})
+	switch {
+	case err != nil && s.Method == Half && done == 0:
+		err = fmt.Errorf("the connection is shut down for writing, and nothing more was done: %w", err)
+	case err == nil && s.Method != Seal && len(p.keepers(s)) == 0:
+		dontLinger(borrowed)
+	}
 	return report, done, err
+}
+
+// dontLinger has the close of a copy that is the last reference return at once:
+// with SO_LINGER it would wait here for the peer, and a peer that does not read
+// lets it wait for all the time that the program has set. What is unsent is
+// sent all the same. A time of 0, which resets the connection, stays.
+func dontLinger(fd int) {
+	if l, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER); err == nil && l.Onoff != 0 && l.Linger > 0 {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+	}
 }
 
 // ErrPeerTimeout is the error of Half for a peer that keeps its side open.
@@ -220,9 +283,27 @@ var ErrPeerTimeout = errors.New("the peer has not closed its side")
 func borrowError(err error) error {
 	switch {
 	case errors.Is(err, unix.ESTALE), errors.Is(err, unix.EBADF), errors.Is(err, unix.ESRCH):
-		return fmt.Errorf("changed since it was looked at: nothing was done (%w)", err)
+		return errChanged
 	case errors.Is(err, unix.ENOSYS):
-		return fmt.Errorf("needs pidfd_getfd(2), Linux 5.6: %w", err)
+		return fmt.Errorf("nothing was done: %w (needs pidfd_getfd(2), Linux 5.6)", err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("nothing was done: %w (needs CAP_SYS_PTRACE)", err)
+	}
+	return fmt.Errorf("nothing was done: %w", err)
+}
+
+// errChanged is the error for what is not there any more.
+var errChanged = errors.New("changed since it was looked at: nothing was done")
+
+// destroyError says what the kernel's answer to SOCK_DESTROY means.
+func destroyError(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return errChanged
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w (needs CAP_NET_ADMIN in the socket's network namespace)", err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w (takes a kernel with CONFIG_INET_DIAG_DESTROY, and a TCP or UDP socket)", err)
 	}
 	return err
 }
@@ -241,7 +322,7 @@ func halfClose(ctx context.Context, fd int, timeout time.Duration) error {
 		n, err := unix.Poll(poll, int(slice/time.Millisecond))
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return fmt.Errorf("%w: the connection is shut down for writing, and nothing more was done", context.Cause(ctx))
 		case err != nil && err != unix.EINTR:
 			return fmt.Errorf("poll: %w", err)
 		case n > 0:

@@ -319,3 +319,115 @@ func TestDestroyAbortsForAllHolders(t *testing.T) {
 		t.Errorf("connect: %v, want refused", err)
 	}
 }
+
+// What is not begun when the caller is interrupted stays untouched: of two
+// connections, --half must not shut down the second while it gives up the first.
+func TestInterruptedHalfLeavesTheRest(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `
+		listen tcp4 127.0.0.1:0 name=web
+		connect tcp4 web name=a; accept web name=first
+		connect tcp4 web name=b; accept web name=second`)
+	var sockets []*fdscan.Socket
+	for _, name := range []string{"first", "second"} {
+		sockets = append(sockets, look(t, fmt.Sprintf("inode:%d", p.Descriptor(name).Inode)).Sockets...)
+	}
+	plan := NewPlan(Half, sockets, in(p.PID))
+	plan.HalfTimeout = time.Minute
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		// Once the first is shut down, it is waited for.
+		for look(t, fmt.Sprintf("inode:%d", p.Descriptor("first").Inode)).Sockets[0].State == fdscan.Established && ctx.Err() == nil {
+		}
+		cancel()
+	}()
+	results := plan.Do(ctx, &fdscan.Scanner{}, named(p.PID))
+	for _, r := range results {
+		if r.Done || !errors.Is(r.Err, context.Canceled) {
+			t.Errorf("fd %d: done %v, error %v", r.Holder.FD, r.Done, r.Err)
+		}
+	}
+	if s := look(t, fmt.Sprintf("inode:%d", p.Descriptor("second").Inode)).Sockets[0]; s.State != fdscan.Established {
+		t.Errorf("the second connection is in %s", s.State)
+	}
+}
+
+func TestInterruptedDestroyDoesNothing(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; serve sleep`)
+	plan := NewPlan(Destroy, look(t, word(p, "")).Sockets, in(p.PID))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if r := plan.Do(ctx, &fdscan.Scanner{}, named(p.PID))[0]; r.Done || !errors.Is(r.Err, context.Canceled) {
+		t.Errorf("done %v, error %v", r.Done, r.Err)
+	}
+	if err := connect(t, p.Socket("")); err != nil {
+		t.Errorf("connect: %v", err)
+	}
+}
+
+// Half and Destroy act on the socket, and so take all its processes to be named.
+func TestSharedSocketNeedsAllItsProcesses(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=a; accept web name=c; fork { serve sleep }`)
+	child := p.Children[0]
+	for _, method := range []Method{Half, Destroy} {
+		snap := look(t, fmt.Sprintf("inode:%d", p.Descriptor("c").Inode))
+		plan := NewPlan(method, snap.Sockets, in(p.PID))
+		plan.Preflight(named(p.PID))
+		r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
+		var refusal *tracee.Refusal
+		if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != SharedSocket || !slices.Equal(refusal.Others, []int{child.PID}) {
+			t.Errorf("%s: done %v, error %v, want a refusal that names pid %d", method, r.Done, r.Err, child.PID)
+		}
+		plan.Preflight(named(p.PID, child.PID))
+		if refusals := plan.Steps[0].Refusals; len(refusals) != 0 {
+			t.Errorf("%s: with both named: %v", method, refusals[0])
+		}
+	}
+}
+
+// The plan says who keeps the socket when all is done: not those that another
+// step takes it from, unless that is refused.
+func TestPlanNamesWhoKeepsIt(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork { serve sleep }; serve sleep`)
+	child := p.Children[0]
+	snap := look(t, word(p, ""))
+	says := func(plan *Plan, pid int) bool {
+		return strings.Contains(strings.Join(plan.Foresee(plan.Steps[0]), "\n"), fmt.Sprintf("kept by pid %d ", pid))
+	}
+	if !says(NewPlan(Park, snap.Sockets, in(p.PID)), child.PID) {
+		t.Error("the child is not named")
+	}
+	both := NewPlan(Park, snap.Sockets, in(p.PID, child.PID))
+	if says(both, child.PID) {
+		t.Error("the child is named, which loses it too")
+	}
+	both.Steps[1].Refusals = []*tracee.Refusal{{Reason: tracee.Traced}}
+	if !says(both, child.PID) {
+		t.Error("the child is not named, which is refused")
+	}
+}
+
+// The last reference to a connection with SO_LINGER is our copy: closing it must
+// not wait for a peer that does not read.
+func TestLingerHoldsNobodyUp(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=out; accept web name=in; fill in`)
+	text := fmt.Sprintf("inode:%d", p.Descriptor("in").Inode)
+	fd, err := fdscan.Borrow(look(t, text).Sockets[0].Holders[0], p.Descriptor("in").Inode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 600})
+	unix.Close(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	mustDo(t, Park, text, p.PID)
+	if took := time.Since(begin); took > time.Minute {
+		t.Errorf("took %v", took)
+	}
+}

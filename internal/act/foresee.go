@@ -2,60 +2,94 @@ package act
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"stray/fdscan"
 )
 
-// Foresee says what the step will do, in lines for people: what is lost, who
-// keeps the socket, and what the program sees next.
-func (s *Step) Foresee() (lines []string) {
+// Foresee says what a step of the plan will do, in lines for people: what is
+// lost, who keeps the socket, and what the program sees next.
+func (p *Plan) Foresee(s *Step) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	switch s.Method {
 	case Seal:
-		say("the next exec in this process closes %s; nothing else changes", numbers(s.FDs()))
+		say("the next exec in this process closes %s; nothing else changes", s.Numbers())
 		return lines
 	case Destroy:
-		say("the kernel aborts it for all its holders: they see ECONNABORTED or EINVAL, a peer sees a reset; their descriptors stay")
+		if len(s.Holders) == 0 {
+			say("the kernel aborts it; no process holds it")
+		} else {
+			say("the kernel aborts it for %s: they see ECONNABORTED or EINVAL, a peer sees a reset; their descriptors stay", names(s.Holders))
+		}
+		if s.isPort() && len(s.Holders) > 0 {
+			say("a port that the program has chosen itself stays bound until it closes its descriptor")
+		}
 		say("%s", s.lost())
 		return lines
 	case Half:
-		say("the peer is told that nothing more comes (FIN); once it has closed its side, %s is parked", numbers(s.FDs()))
-		if s.Others > 0 {
-			say("shutting down acts on the connection itself: %s too", others(s.Others))
-		}
+		say("the peer is told that nothing more comes (FIN); once it has closed its side, %s is parked", s.Numbers())
 	case Park, Close:
 	}
-	if s.Others > 0 {
-		say("%s: the port stays taken, and nothing is lost", keeps(s.Others))
-	} else if lost := s.lost(); lost != "" {
-		say("%s", lost)
+	keepers := p.keepers(s)
+	if len(keepers) > 0 {
+		say("kept by %s: %s, and nothing is lost", names(keepers), s.stays())
+	} else {
+		say("%s", s.lost())
 	}
 	if s.Method == Close {
-		say("the number is free at once: when the program opens something it may get it, and use it as this socket")
+		say("%s is free at once: when the program opens something it may get the number, and use it as this socket", s.Numbers())
 	} else {
-		say("%s stays taken, by an inert object, until the program closes it", numbers(s.FDs()))
+		say("%s stays taken, by an inert object, until the program closes it", s.Numbers())
 	}
-	say("%s", s.sees())
-	return lines
+	return append(lines, s.sees(len(keepers) > 0)...)
+}
+
+func (s *Step) isPort() bool {
+	return s.Socket.State == fdscan.Listen || s.Socket.State == fdscan.Bound
+}
+
+// stays says what does not change while somebody keeps the socket.
+func (s *Step) stays() string {
+	switch {
+	case !s.isPort():
+		return "the connection stays open"
+	case s.Socket.Protocol == fdscan.Unix:
+		return "the name stays taken"
+	}
+	return "the port stays taken"
 }
 
 // lost is what goes with the last reference.
 func (s *Step) lost() string {
 	k := s.Socket
-	switch {
-	case k.Backlog != nil && k.Backlog.Queued > 0:
-		return fmt.Sprintf("lost: %d connections in the backlog are reset", k.Backlog.Queued)
-	case k.State == fdscan.Listen || k.State == fdscan.Bound:
-		return "nothing is lost: no connection waits"
+	var received, sent uint32
+	if k.RecvQueue != nil {
+		received = *k.RecvQueue
+	}
+	if k.SendQueue != nil {
+		sent = *k.SendQueue
+	}
+	if k.State == fdscan.CloseWait && received > 0 {
+		received-- // the peer's FIN counts as one
 	}
 	var parts []string
-	if n := k.Unread(); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d bytes that were not read (the peer is reset)", n))
+	switch {
+	case k.Backlog != nil && k.Backlog.Queued > 0:
+		return "lost: " + count(k.Backlog.Queued, "connection") + " in the backlog, reset before anybody accepted"
+	case k.State == fdscan.Listen, k.State == fdscan.Bound && received == 0:
+		return "nothing is lost: nothing waits in its queue"
+	case received > 0 && (k.Protocol == fdscan.UDP || k.Protocol == fdscan.UDPLite):
+		parts = append(parts, "datagrams that were not read")
+	case received > 0:
+		parts = append(parts, count(received, "byte")+" not read yet (the peer is reset)")
 	}
-	if n := k.SendQueue; n != nil && *n > 0 {
-		parts = append(parts, fmt.Sprintf("%d bytes that the peer has not acknowledged (--half lets it finish first)", *n))
+	switch {
+	case sent > 0 && s.Method == Half:
+		parts = append(parts, count(sent, "byte")+" on the way, which the peer gets first")
+	case sent > 0:
+		parts = append(parts, count(sent, "byte")+" that the peer has not acknowledged (--half lets it finish first)")
 	}
 	if parts == nil {
 		return "nothing is lost: both queues are empty"
@@ -63,48 +97,99 @@ func (s *Step) lost() string {
 	return "at stake: " + strings.Join(parts, " and ")
 }
 
-// sees is what the program meets next, from what its threads do now.
-func (s *Step) sees() string {
-	e := s.Process().Evidence
-	after := "EINVAL"
+// sees are what the program meets next, from what its threads do now.
+func (s *Step) sees(kept bool) (lines []string) {
+	answer, hangUp := "EINVAL", "sees it hang up"
 	if s.Method == Close {
-		after = "EBADF"
+		answer, hangUp = "EBADF", "gets POLLNVAL or EBADF"
 	}
-	if e != nil {
+	threads := map[string][]int{}
+	if e := s.Process().Evidence; e != nil {
 		for _, w := range e.Waits {
-			if !slices.Contains(w.Inodes, s.Socket.Inode) {
-				continue
+			if slices.Contains(w.Inodes, s.Socket.Inode) {
+				threads[w.Call] = append(threads[w.Call], w.TID)
 			}
-			switch w.Call {
-			case "accept", "accept4":
-				return fmt.Sprintf("thread %d waits in %s on it: the call is interrupted and returns %s", w.TID, w.Call, after)
-			case "epoll_wait", "epoll_pwait", "epoll_pwait2":
-				return fmt.Sprintf("thread %d waits in %s, which watches it: it is not told, and gets no more connections from it", w.TID, w.Call)
-			}
-			return fmt.Sprintf("thread %d waits in %s on it, and sees it hang up at its next call", w.TID, w.Call)
 		}
 	}
-	return "no thread waits on it now; a call that uses it later gets " + after + " or ENOTCONN"
-}
-
-func numbers(fds []int) string {
-	words := make([]string, len(fds))
-	for i, fd := range fds {
-		words[i] = fmt.Sprint(fd)
+	if len(threads) == 0 {
+		return []string{"no thread waits on it now; a call that uses it later fails, with " + answer + " mostly"}
 	}
-	return "fd " + strings.Join(words, " and ")
+	for _, call := range slices.Sorted(maps.Keys(threads)) {
+		text := fmt.Sprintf("%s waits in %s", threadList(threads[call]), call)
+		switch call {
+		case "epoll_wait", "epoll_pwait", "epoll_pwait2":
+			// A registration belongs to the open file, and goes with its last
+			// reference.
+			if kept {
+				text += ", which watches it: while others keep it, it may be woken for it again and again, each time in vain (a busy loop)"
+			} else {
+				text += ", which watches it: it is not told, and is not woken for it any more"
+			}
+		case "poll", "ppoll", "select", "pselect6":
+			text += " on it: it wakes, and " + hangUp
+		default:
+			text += " on it: the call is interrupted and returns " + answer
+		}
+		lines = append(lines, text)
+	}
+	return lines
 }
 
-func keeps(n int) string {
+// Numbers names the descriptors: "fd 3, 4 and 7", and the thread whose they are
+// where that is not the process's table.
+func (s *Step) Numbers() string {
+	text := "fd " + enumerate(s.FDs())
+	if tid := s.Holders[0].TID; tid != 0 {
+		text += fmt.Sprintf(" (of thread %d)", tid)
+	}
+	return text
+}
+
+func threadList(tids []int) string {
+	if len(tids) == 1 {
+		return fmt.Sprintf("thread %d", tids[0])
+	}
+	const most = 3
+	if len(tids) > most {
+		return fmt.Sprintf("each of %d threads", len(tids))
+	}
+	return "each of threads " + enumerate(tids)
+}
+
+// names lists the processes of holders, each once.
+func names(holders []*fdscan.Holder) string {
+	var words []string
+	for _, h := range holders {
+		if word := fmt.Sprintf("pid %d (%s)", h.Process.PID, h.Process.Comm); !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	const most = 3
+	if rest := len(words) - most; rest > 1 {
+		words = append(words[:most], fmt.Sprintf("%d more", rest))
+	}
+	return join(words)
+}
+
+func enumerate(numbers []int) string {
+	words := make([]string, len(numbers))
+	for i, n := range numbers {
+		words[i] = fmt.Sprint(n)
+	}
+	return join(words)
+}
+
+func join(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+func count(n uint32, noun string) string {
 	if n == 1 {
-		return "another holder keeps it"
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d other holders keep it", n)
-}
-
-func others(n int) string {
-	if n == 1 {
-		return "another holder loses it"
-	}
-	return fmt.Sprintf("%d other holders lose it", n)
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -32,7 +32,7 @@ func (o orders) verify(s *tracee.Stopped) error {
 		r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(o.Caller), uintptr(s.TID()), kcmpFile, uintptr(o.Copy), uintptr(fd), 0)
 		switch {
 		case errno == unix.EBADF || errno == 0 && r != 0:
-			return fmt.Errorf("fd %d is another file than when it was looked at: nothing was done", fd)
+			return fmt.Errorf("fd %d is closed, or another file, since it was looked at: nothing was done", fd)
 		case errno != 0:
 			return fmt.Errorf("fd %d cannot be identified, nothing was done: kcmp: %w", fd, errno)
 		}

@@ -1,0 +1,78 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"stray/inspect"
+	"stray/internal/act"
+	"stray/report"
+)
+
+// terminal opens a pseudo-terminal: what a person has in hand, and what a
+// program does.
+func terminal(t *testing.T) (person, program *os.File) {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { person.Close() })
+	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return person, program
+}
+
+func TestConsent(t *testing.T) {
+	said := report.NewActions("close", nil, "", &inspect.Answer{}, &act.Plan{})
+	ask := func(t *testing.T, ctx context.Context, typed string) error {
+		person, program := terminal(t)
+		if _, err := person.WriteString(typed); err != nil {
+			t.Fatal(err)
+		}
+		a := &app{stdin: program, stdout: &bytes.Buffer{}, stderr: program}
+		return a.consent(ctx, &actFlags{out: &output{}}, said)
+	}
+	for typed, agreed := range map[string]bool{"y\n": true, "Yes\n": true, "n\n": false, "\n": false, "yx\n": false, "\x04": false} {
+		t.Run(fmt.Sprintf("%q", typed), func(t *testing.T) {
+			if err := ask(t, context.Background(), typed); (err == nil) != agreed {
+				t.Errorf("error %v, want agreement: %v", err, agreed)
+			}
+		})
+	}
+	// ^C is an answer, though nothing is typed; and no later y undoes it.
+	for _, typed := range []string{"", "y\n"} {
+		t.Run(fmt.Sprintf("interrupted, then %q", typed), func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if err := ask(t, ctx, typed); err == nil {
+				t.Error("taken for agreement")
+			}
+		})
+	}
+	t.Run("quiet", func(t *testing.T) {
+		_, program := terminal(t)
+		a := &app{stdin: program, stdout: program, stderr: program}
+		err := a.consent(context.Background(), &actFlags{out: &output{quiet: true}}, said)
+		var e *exitError
+		if !errors.As(err, &e) || e.code != exitUnknown {
+			t.Errorf("error %v: asked about a plan that -q does not show", err)
+		}
+	})
+}
