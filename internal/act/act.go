@@ -282,7 +282,9 @@ var ErrPeerTimeout = errors.New("the peer has not closed its side")
 
 func borrowError(err error) error {
 	switch {
-	case errors.Is(err, unix.ESTALE), errors.Is(err, unix.EBADF), errors.Is(err, unix.ESRCH):
+	case errors.Is(err, unix.ESRCH):
+		return errors.New("the process has ended meanwhile: nothing was done")
+	case errors.Is(err, unix.ESTALE), errors.Is(err, unix.EBADF):
 		return errChanged
 	case errors.Is(err, unix.ENOSYS):
 		return fmt.Errorf("nothing was done: %w (needs pidfd_getfd(2), Linux 5.6)", err)

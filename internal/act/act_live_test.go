@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -429,5 +430,20 @@ func TestLingerHoldsNobodyUp(t *testing.T) {
 	mustDo(t, Park, text, p.PID)
 	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("took %v", took)
+	}
+}
+
+func TestAProcessThatHasEndedIsToldAsSuch(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `listen tcp4 127.0.0.1:0`)
+	plan := NewPlan(Park, look(t, word(p, "")).Sockets, in(p.PID))
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	plan.Steps[0].Process().PID = ended.Process.Pid
+	r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
+	if r.Done || r.Err == nil || !strings.Contains(r.Err.Error(), "ended meanwhile: nothing was done") {
+		t.Errorf("done %v, error %v", r.Done, r.Err)
 	}
 }

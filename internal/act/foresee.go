@@ -15,7 +15,8 @@ func (p *Plan) Foresee(s *Step) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	switch s.Method {
 	case Seal:
-		say("the next exec in this process closes %s; nothing else changes", s.Numbers())
+		say("the next exec in this process closes %s; until then nothing changes", s.Numbers())
+		say("a server that replaces itself by exec, on an upgrade or a reload, loses it then")
 		return lines
 	case Destroy:
 		if len(s.Holders) == 0 {
@@ -34,7 +35,7 @@ func (p *Plan) Foresee(s *Step) (lines []string) {
 	}
 	keepers := p.keepers(s)
 	if len(keepers) > 0 {
-		say("kept by %s: %s, and nothing is lost", names(keepers), s.stays())
+		say("kept by %s: %s, and nothing queued is lost", names(keepers), s.stays())
 	} else {
 		say("%s", s.lost())
 	}
@@ -121,7 +122,7 @@ func (s *Step) sees(kept bool) (lines []string) {
 			// A registration belongs to the open file, and goes with its last
 			// reference.
 			if kept {
-				text += ", which watches it: while others keep it, it may be woken for it again and again, each time in vain (a busy loop)"
+				text += ", which watches it: while others keep it, it is still woken, in vain: it may spin, and take wake-ups that were theirs (EPOLLEXCLUSIVE)"
 			} else {
 				text += ", which watches it: it is not told, and is not woken for it any more"
 			}
