@@ -3,7 +3,6 @@ package fdscan
 import (
 	"debug/elf"
 	"errors"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -38,6 +37,10 @@ type frugal struct {
 	left int64
 }
 
+// mostSymbols bounds what is read of one file: the largest libraries that there
+// are have some 20 MiB of symbols and names.
+const mostSymbols = 64 << 20
+
 var errLarge = errors.New("its symbols are too large to read")
 
 func (f *frugal) ReadAt(b []byte, offset int64) (int, error) {
@@ -50,14 +53,13 @@ func (f *frugal) ReadAt(b []byte, offset int64) (int, error) {
 // readImports reads the undefined dynamic symbols of an ELF file; nil when it
 // has none, or calls the kernel itself.
 func readImports(file *os.File) (found *Imports) {
-	const most = 64 << 20
 	// Package elf is not made for hostile files: it may panic.
 	defer func() {
 		if recover() != nil {
 			found = nil
 		}
 	}()
-	f, err := elf.NewFile(&frugal{file, most})
+	f, err := elf.NewFile(&frugal{file, mostSymbols})
 	if err != nil {
 		return nil
 	}
@@ -88,10 +90,15 @@ func readImports(file *os.File) (found *Imports) {
 
 // plainData returns the bytes of a section, unless they are compressed.
 func plainData(s *elf.Section) ([]byte, error) {
-	if s.Flags&elf.SHF_COMPRESSED != 0 || s.Type == elf.SHT_NOBITS {
+	switch {
+	case s.Flags&elf.SHF_COMPRESSED != 0, s.Type == elf.SHT_NOBITS:
 		return nil, errors.New("no plain section")
+	case s.Size > mostSymbols:
+		return nil, errLarge
 	}
-	return io.ReadAll(io.NewSectionReader(s, 0, int64(min(s.Size, 1<<40))))
+	b := make([]byte, s.Size)
+	_, err := s.ReadAt(b, 0)
+	return b, err
 }
 
 // eachUndefined calls f with the offset of each undefined symbol's name.

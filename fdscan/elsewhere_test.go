@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,7 @@ type elsewhere struct {
 	NewNet  bool
 	NewPID  bool // with a /proc of its own
 	Hidepid string
+	NoKcmp  bool // kcmp(2) is refused, as in most containers
 	// Before are commands to run first.
 	Before  []string
 	Targets []string
@@ -93,6 +95,11 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 			return nil, fmt.Errorf("%s: %w: %s", command, err, out)
 		}
 	}
+	if e.NoKcmp {
+		if err := refuse(unix.SYS_KCMP); err != nil {
+			return nil, err
+		}
+	}
 	if e.UID != 0 {
 		if err := syscall.Setgroups(nil); err != nil {
 			return nil, err
@@ -113,4 +120,25 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 		q.Targets = append(q.Targets, target)
 	}
 	return (&fdscan.Scanner{}).Lookup(context.Background(), q)
+}
+
+// refuse makes a system call fail with EPERM, by a seccomp(2) filter for every
+// thread of this process.
+func refuse(call uint32) error {
+	const numberOffset = 0 // of struct seccomp_data
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: numberOffset},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -25,13 +25,16 @@ func (l *lookup) interrogate() error {
 	readers := map[*Process]*waitReader{}
 	for h := range l.eachHolder {
 		if readers[h.Process] == nil {
-			readers[h.Process] = &waitReader{Scanner: l.Scanner, pid: h.Process.PID}
+			readers[h.Process] = &waitReader{Scanner: l.Scanner, pid: h.Process.PID, held: map[uint64]bool{}}
 		}
 	}
 	for _, s := range l.snap.Sockets {
 		for _, h := range s.Holders {
 			r := readers[h.Process]
-			r.held = append(r.held, s.Inode)
+			r.held[s.Inode] = true
+			if s.State == Listen || s.State == Bound {
+				r.ports = append(r.ports, s.Inode)
+			}
 			if s.State == Listen && s.Protocol.Stream() {
 				r.listeners = append(r.listeners, s.Inode)
 			}

@@ -24,12 +24,34 @@ func (s *shard) mappings(pid int) {
 	}
 	// An error is a gap already, when the descriptors could not be read either.
 	_ = eachLine(s.name(pid, 0, "maps"), func(line []byte) error {
-		if id, ok := parseMapping(line); ok && !seen[id] && s.want.Files[id] {
+		if id, ok := s.mapped(pid, line); ok && !seen[id] {
 			seen[id] = true
 			s.found(Ref{PID: pid, FD: -1, Kind: RefFile, File: id, Via: ViaMemory, Note: "mapping"})
 		}
 		return nil
 	})
+}
+
+// mapped returns the wanted file that a line of /proc/PID/maps is about. The
+// device there is that of a whole file system, where stat(2) tells a subvolume
+// of btrfs or a layer of overlayfs: then the mapping itself is asked, which takes
+// CAP_CHECKPOINT_RESTORE (Linux 5.9).
+func (s *shard) mapped(pid int, line []byte) (id FileID, ok bool) {
+	id, ok = parseMapping(line)
+	if !ok || s.want.Files[id] {
+		return id, ok
+	}
+	for wanted := range s.want.Files {
+		if wanted.Inode != id.Inode {
+			continue
+		}
+		addresses, _, _ := bytes.Cut(line, []byte(" "))
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, s.name(pid, 0, "map_files/"+string(addresses)), unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st)
+		id = FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+		return id, err == nil && s.want.Files[id]
+	}
+	return id, false
 }
 
 // parseMapping reads device and inode of a line of /proc/PID/maps:

@@ -1,6 +1,8 @@
 package fdscan
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/user"
@@ -14,8 +16,11 @@ import (
 // userHZ is USER_HZ, the unit of times in /proc/PID/stat: 100 on every Linux.
 const userHZ = 100
 
-// forkedNoExec is PF_FORKNOEXEC of include/linux/sched.h.
-const forkedNoExec = 0x40
+// Flags of a task: include/linux/sched.h.
+const (
+	forkedNoExec = 0x40       // PF_FORKNOEXEC
+	kernelThread = 0x00200000 // PF_KTHREAD
+)
 
 // readProcess reads what /proc says of one process. A fact that may not be
 // read stays zero; the error is only for a process that has ended.
@@ -117,19 +122,37 @@ func (l *lookup) userName(uid uint32) string {
 	return name
 }
 
-// startTicks reads field 22 of /proc/PID/stat again, to see that a pid is still
-// the process it was; 0 when it has ended.
+// startTicks reads when a process started again, to see that a pid is still the
+// process it was; 0 when it has ended.
 func (l *lookup) startTicks(pid int) uint64 {
-	const field = 22 // of proc_pid_stat(5), counted from 1
-	b, err := os.ReadFile(l.path(strconv.Itoa(pid), "stat"))
+	stat, _ := readStat(l.path(strconv.Itoa(pid), "stat"))
+	return stat.startTicks
+}
+
+// processStat is what is wanted of /proc/PID/stat where procfs would read it all.
+type processStat struct {
+	state      byte
+	flags      uint64
+	threads    int
+	startTicks uint64
+}
+
+// readStat reads /proc/PID/stat.
+func readStat(path string) (processStat, error) {
+	// Field numbers of proc_pid_stat(5), which count from 1.
+	const state, flags, threads, startTicks = 3, 9, 20, 22
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0
+		return processStat{}, err
 	}
 	// Field 2, the command, may hold any byte; the last ')' ends it.
-	rest := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(rest) <= field-3 {
-		return 0
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) <= startTicks-state {
+		return processStat{}, fmt.Errorf("parse %s: %d fields", path, len(fields))
 	}
-	n, _ := strconv.ParseUint(rest[field-3], 10, 64)
-	return n
+	s := processStat{state: fields[0][0]}
+	s.flags, _ = strconv.ParseUint(fields[flags-state], 10, 64)
+	s.threads, _ = strconv.Atoi(fields[threads-state])
+	s.startTicks, _ = strconv.ParseUint(fields[startTicks-state], 10, 64)
+	return s, nil
 }

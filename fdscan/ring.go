@@ -14,6 +14,9 @@ import (
 func (l *lookup) rings(refs []Ref, want Want) (sees bool) {
 	sees = true
 	for _, r := range refs {
+		if l.ctx.Err() != nil {
+			return false
+		}
 		if l.withRing == nil {
 			l.withRing = map[int]bool{}
 		}
@@ -53,7 +56,7 @@ func (l *lookup) rings(refs []Ref, want Want) (sees bool) {
 
 // ring is what fdinfo tells of an io_uring instance.
 type ring struct {
-	files   map[int]string // the link texts of registered files, by slot
+	files   map[int]string // the link texts of registered sockets and pipes, by slot
 	unnamed int            // registered files of which only a name like "TCP" is shown
 	pending bool           // requests are on their way
 }
@@ -99,9 +102,9 @@ func parseRing(text []byte) (r ring, whole bool) {
 			slot, err := strconv.Atoi(strings.TrimSpace(key))
 			switch link := strings.TrimSpace(value); {
 			case err != nil || link == "<none>":
-			case strings.ContainsAny(link, "[/"):
+			case strings.HasPrefix(link, "socket:[") || strings.HasPrefix(link, "pipe:["):
 				r.files[slot] = link
-			default:
+			case !strings.ContainsAny(link, "[/"):
 				r.unnamed++
 			}
 		case "PollList":

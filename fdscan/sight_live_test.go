@@ -291,7 +291,7 @@ func TestAcceptOnAClosedDescriptor(t *testing.T) {
 		}
 	})
 	tid := <-tids
-	for !inAccept(tid) {
+	for !inCall(tid, unix.SYS_ACCEPT4) {
 		time.Sleep(time.Millisecond)
 	}
 	unix.Close(fd)
@@ -341,8 +341,14 @@ func TestRingWithoutADescriptor(t *testing.T) {
 	}
 }
 
-// inAccept reports whether a thread of this process waits in accept4(2).
-func inAccept(tid int) bool {
+// inCall reports whether a thread of this process waits in a system call.
+func inCall(tid, call int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", tid))
-	return err == nil && strings.HasPrefix(string(text), fmt.Sprint(unix.SYS_ACCEPT4, " "))
+	return err == nil && strings.HasPrefix(string(text), fmt.Sprint(call, " "))
+}
+
+// inProcessCall reports whether another process does.
+func inProcessCall(pid, call int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+	return err == nil && strings.HasPrefix(string(text), fmt.Sprint(call, " "))
 }

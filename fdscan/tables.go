@@ -81,7 +81,8 @@ func (l *lookup) foreign(ns namespace) (sockets []*Socket, whole bool) {
 // enter opens sock_diag in another namespace. The process that led to it may
 // have ended, or moved, meanwhile: that is ESRCH.
 func (l *lookup) enter(ns namespace) (*sockdiag.Conn, error) {
-	fd, err := unix.Open(ns.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	// Whatever else has come to stand at the path must not block.
+	fd, err := unix.Open(ns.path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -26,9 +26,10 @@ type waitReader struct {
 	// foreign says that its system call numbers and memory are not like ours:
 	// it is a program of another architecture or word size.
 	foreign bool
-	// held are the inodes of the sockets asked for that it holds, and
-	// listeners those among them that are TCP listeners.
-	held, listeners []uint64
+	// held are the inodes of the sockets asked for that it holds; ports those
+	// among them that are no connections, and listeners the TCP listeners.
+	held             map[uint64]bool
+	ports, listeners []uint64
 	// tables holds a thread for each descriptor table that was met.
 	tables []int
 	epolls map[descriptor]*watched
@@ -43,7 +44,7 @@ type watched struct{ sockets []uint64 }
 
 // waits says what each thread waits for. Busy threads are looked at again a few
 // times, since a server between two waits is caught running; but not when others
-// wait on every socket that is asked about. When all are found asleep, they are
+// wait on every port that is asked about. When all are found asleep, they are
 // looked at for a while: a program that only rests now and then is busy, too.
 func (r *waitReader) waits() (waits []Wait, busy bool) {
 	tids, err := listPIDs(r.path(strconv.Itoa(r.pid), "task"))
@@ -78,9 +79,9 @@ func (r *waitReader) waits() (waits []Wait, busy bool) {
 	return waits, r.processorTime(tids)-before > time.Since(start)/4
 }
 
-// served reports whether some thread waits on each socket that is asked about.
+// served reports whether some thread waits on each port that is asked about.
 func (r *waitReader) served(waits []Wait) bool {
-	return !slices.ContainsFunc(r.held, func(inode uint64) bool {
+	return !slices.ContainsFunc(r.ports, func(inode uint64) bool {
 		return !slices.ContainsFunc(waits, func(w Wait) bool { return slices.Contains(w.Inodes, inode) })
 	})
 }

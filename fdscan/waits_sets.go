@@ -1,6 +1,7 @@
 package fdscan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"strconv"
@@ -41,9 +42,9 @@ func (r *waitReader) sockets(tid int, fds []int) (inodes []uint64) {
 	return inodes
 }
 
-// epoll reads what an epoll instance watches from its fdinfo, and what the
-// instances that it watches do; nil when it may not be read. It is kept: the
-// threads of a server share a few.
+// epoll reads from its fdinfo which of the sockets in question an epoll instance
+// watches, or the instances that it watches do; nil when it may not be read. It
+// is kept: the threads of a server share a few.
 func (r *waitReader) epoll(tid, fd, depth int) *watched {
 	const maxDepth = 4 // EP_MAX_NESTS
 	key := descriptor{r.table(tid), fd}
@@ -54,12 +55,13 @@ func (r *waitReader) epoll(tid, fd, depth int) *watched {
 		r.epolls, r.sockfs = map[descriptor]*watched{}, sockfsDevice()
 	}
 	r.epolls[key] = nil
-	text, err := os.ReadFile(r.task(key.tid, "fdinfo/"+strconv.Itoa(fd)))
-	if err != nil {
-		return nil
-	}
 	e := &watched{}
-	for _, w := range parseFDInfo(text).Watches {
+	err := eachLine(r.task(key.tid, "fdinfo/"+strconv.Itoa(fd)), func(line []byte) error {
+		value, ok := bytes.CutPrefix(line, []byte("tfd:"))
+		if !ok {
+			return nil
+		}
+		w := parseWatch(string(value))
 		switch {
 		case !w.awaitsEvents():
 			// It is registered, and nothing is waited for now.
@@ -67,12 +69,18 @@ func (r *waitReader) epoll(tid, fd, depth int) *watched {
 			e.sockets = append(e.sockets, r.sockets(key.tid, []int{w.FD})...)
 		case w.Device == r.sockfs:
 			// The inode holds where the number has changed since.
-			e.sockets = append(e.sockets, w.Inode)
+			if r.held[w.Inode] {
+				e.sockets = append(e.sockets, w.Inode)
+			}
 		case depth < maxDepth && r.isEpoll(key.tid, w.FD):
 			if inner := r.epoll(key.tid, w.FD, depth+1); inner != nil {
 				e.sockets = append(e.sockets, inner.sockets...)
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil
 	}
 	r.epolls[key] = e
 	return e

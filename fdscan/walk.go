@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -122,25 +123,41 @@ type shard struct {
 	want  Want
 	found func(Ref)
 	gap   func(Gap)
-	path  []byte
-	dents []byte
-	tasks []byte
-	link  [64]byte
+	// seen are the descriptors of this process that were found; with onlyNew,
+	// one that is like another is not told of again.
+	seen    []Ref
+	onlyNew bool
+	path    []byte
+	dents   []byte
+	tasks   []byte
+	link    [64]byte
 }
 
 // process reads the tables of one process: its own, and those of threads that
 // have left it.
 func (s *shard) process(pid int) {
+	s.seen = s.seen[:0]
 	switch entries, err := s.table(pid, 0); {
 	case gone(err):
 		return
 	case err != nil:
-		s.gap(processGap("read "+filepath.Join(s.root, "PID/fd"), pid, err))
+		s.refused(pid, err)
 	default:
 		s.threads(pid, entries == 0)
 	}
 	if len(s.want.Files) > 0 {
 		s.mappings(pid)
+	}
+}
+
+// refused deals with a process whose table may not be read. A kernel thread has
+// nothing in it, and what has ended neither; but its threads may live on.
+func (s *shard) refused(pid int, err error) {
+	switch stat, statErr := readStat(s.name(pid, 0, "stat")); {
+	case statErr != nil || stat.state != 'Z' && stat.flags&kernelThread == 0:
+		s.gap(processGap("read "+filepath.Join(s.root, "PID/fd"), pid, err))
+	case stat.threads > 1:
+		s.threads(pid, true)
 	}
 }
 
@@ -166,33 +183,55 @@ func (s *shard) threads(pid int, leaderEmpty bool) {
 		return
 	}
 	defer unix.Close(fd)
+	uncompared, untold := 0, false
 	for {
 		n, err := unix.Getdents(fd, s.tasks)
 		if n <= 0 || err != nil {
+			if untold {
+				s.gap(Gap{Op: "compare the tables of threads", PID: pid, FD: -1, Err: "kcmp is not permitted, and there are more than " + strconv.Itoa(maxUncompared), Needs: "CAP_SYS_PTRACE", Scope: ScopeHolders})
+			}
 			return
 		}
 		eachDirent(s.tasks[:n], func(name []byte) {
 			tid, ok := number(name)
-			if !ok || tid == pid && !leaderEmpty || sameTable(tables, tid) {
+			if !ok || tid == pid {
 				return
 			}
-			if _, err := s.table(pid, tid); err == nil {
-				tables = append(tables, tid)
+			switch same, known := sameTable(tables, tid); {
+			case same:
+			case known:
+				if _, err := s.table(pid, tid); err == nil {
+					tables = append(tables, tid)
+				}
+			case uncompared < maxUncompared:
+				uncompared++
+				s.onlyNew = true
+				_, _ = s.table(pid, tid)
+				s.onlyNew = false
+			default:
+				untold = true
 			}
 		})
 	}
 }
 
-// sameTable reports whether tid uses one of the descriptor tables of tids. A
-// thread that cannot be compared counts as sharing: kcmp(2) is refused where
-// /proc/PID/fd is refused too, and that is already a gap.
-func sameTable(tids []int, tid int) bool {
+// maxUncompared bounds how many tables of one process are read where kcmp(2) is
+// refused, as in a container: there every thread could have one of its own.
+const maxUncompared = 64
+
+// sameTable reports whether tid uses one of the descriptor tables of tids; known
+// is false when that cannot be told. What has ended uses none any more.
+func sameTable(tids []int, tid int) (same, known bool) {
 	for _, other := range tids {
-		if order, err := compareTables(other, tid); err != nil || order == 0 {
-			return true
+		order, err := compareTables(other, tid)
+		switch {
+		case gone(err), err == nil && order == 0:
+			return true, true
+		case err != nil:
+			return false, false
 		}
 	}
-	return false
+	return false, true
 }
 
 // compareTables orders the descriptor tables of two threads: 0 when they are one
@@ -262,7 +301,7 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 	case hasPrefix(link, "socket:["):
 		r.Kind, r.Inode = RefSocket, inodeOf(link[len("socket:["):])
 		if s.want.AllSockets || s.want.Sockets[r.Inode] {
-			s.found(r)
+			s.tell(r)
 		}
 	case hasPrefix(link, "pipe:["):
 		if len(s.want.Pipes) == 0 {
@@ -270,16 +309,26 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 		}
 		r.Kind, r.Inode = RefPipe, inodeOf(link[len("pipe:["):])
 		if s.want.Pipes[r.Inode] {
-			s.found(r)
+			s.tell(r)
 		}
 	case s.want.Rings && string(link) == "anon_inode:[io_uring]":
 		r.Kind = RefRing
-		s.found(r)
+		s.tell(r)
 	case len(s.want.Files) > 0 && link[0] == '/':
 		r.Kind = RefFile
 		s.file(dir, string(name), r)
 	}
 	return 0
+}
+
+// tell passes on a descriptor that was found.
+func (s *shard) tell(r Ref) {
+	alike := func(o Ref) bool { return o.FD == r.FD && o.Kind == r.Kind && o.Inode == r.Inode && o.File == r.File }
+	if s.onlyNew && slices.ContainsFunc(s.seen, alike) {
+		return
+	}
+	s.seen = append(s.seen, r)
+	s.found(r)
 }
 
 // file compares the file behind a link with those wanted.
@@ -290,7 +339,7 @@ func (s *shard) file(dir int, name string, r Ref) {
 	}
 	r.File = FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
 	if s.want.Files[r.File] {
-		s.found(r)
+		s.tell(r)
 	}
 }
 
