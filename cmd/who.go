@@ -60,7 +60,7 @@ socket tables of this network namespace could not be read whole. With --wait:
 	}
 	w.out = a.outputFlags(c)
 	f := c.Flags()
-	f.IntSliceVarP(&w.pids, "pid", "p", nil, "only these processes (repeatable)")
+	f.IntSliceVarP(&w.pids, "pid", "p", nil, "only what these processes hold (repeatable)")
 	f.BoolVarP(&w.all, "all", "a", false, "also the connections that a listener explains")
 	f.BoolVar(&w.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
 	f.BoolVarP(&w.pidOnly, "terse", "t", false, "only the pids that hold listeners and bound sockets of this namespace, one on a line")
@@ -83,7 +83,7 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 	if err := checkPIDs(c, w.pids); err != nil {
 		return err
 	}
-	question := fdscan.Question{Targets: targets, PIDs: w.pids, Deep: w.deep}
+	question := fdscan.Question{Targets: targets, Deep: w.deep}
 	ask := func() (*inspect.Answer, error) {
 		snap, err := (&fdscan.Scanner{}).Lookup(ctx, question)
 		if err != nil {
@@ -92,6 +92,9 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 		answer := inspect.Who(snap, targets, rules.All(), w.all)
 		if w.tryBind {
 			answer.SettleBinds(fdscan.TryBind)
+		}
+		if len(w.pids) > 0 {
+			answer.Only(w.pids)
 		}
 		return answer, nil
 	}

@@ -57,8 +57,12 @@ func (l *lookup) backlogOf(c *Socket) (inode uint64) {
 // Accepts reports whether a connection to c's local address would reach the
 // listener s: same namespace and transport, and an address that covers it.
 func (s *Socket) Accepts(c *Socket) bool {
-	if s.State != Listen || s.NetNS != c.NetNS || s.Local.Port != c.Local.Port || s.Protocol.Stream() != c.Protocol.Stream() {
+	switch {
+	case s.State != Listen || s.NetNS != c.NetNS || s.Local.Port != c.Local.Port || s.Protocol.Stream() != c.Protocol.Stream():
 		return false
+	case s.Protocol == Unix || c.Protocol == Unix:
+		// What a listener accepts has its name.
+		return s.Protocol == c.Protocol && s.Local.Path == c.Local.Path && s.Local.Path != ""
 	}
 	local := c.Local.Addr.Unmap()
 	switch addr := s.Local.Addr; {

@@ -23,9 +23,9 @@ func (j *jury) founder(p *party) Origin {
 		return opened("the eldest holder that serves it")
 	case p.serving == Serves:
 		return j.serves(p, eldest)
-	case p.heirServes():
+	case p.heirServes() && !j.cannotHaveOpened(p):
 		return opened("its children serve it")
-	case p.hasUse():
+	case p.hasUse() && !j.cannotHaveOpened(p):
 		return opened("its children have it from it")
 	case eldest != nil:
 		return j.besides(p, eldest)
@@ -100,9 +100,12 @@ func (j *jury) remains(p *party) Origin {
 	copied := p.process.Unexeced
 	switch {
 	case j.socket.IsPort() && p.survivesExec() && !copied && j.cannotHaveOpened(p):
-		o.Kind, o.Leak = Execed, true
+		o.Kind, o.Leak = Execed, !p.hasUse()
 		o.say("FD_CLOEXEC is clear, and the program has no call to %s: it cannot have opened it", j.openingCall())
 		j.sayOpener(p, &o, lost)
+		if p.hasUse() {
+			o.say("its children have it from it, and may use it")
+		}
 	case j.isServed() && p.serving == Idle && copied && lost != "":
 		o.Kind, o.Leak = Forked, true
 		o.say("a copy that fork made: it has executed no program since")
@@ -123,7 +126,9 @@ func (j *jury) remains(p *party) Origin {
 		if lost != "" {
 			o.say("%s", lost)
 		}
-		if p.serving == Unknown {
+		if p.busy {
+			o.say("it has a connection of the %s for itself, and is busy (%s)", j.socket.Noun(), waitText(p.process))
+		} else if p.serving == Unknown {
 			o.say("whether it serves cannot be told (%s)", cmp.Or(waitText(p.process), "its threads may not be read"))
 		} else {
 			o.say("no thread waits on it (%s); it may have opened it itself", waitText(p.process))

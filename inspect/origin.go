@@ -46,6 +46,7 @@ func judge(snap *fdscan.Snapshot, s *Socket) {
 		s.Served = Idle
 	}
 	j := &jury{snap: snap, socket: s, parties: parties}
+	j.findBusy()
 	for _, p := range parties {
 		s.Served = s.Served.more(p.serving)
 		if p.parent == nil {
@@ -154,6 +155,9 @@ func (j *jury) forked(p *party, o *Origin) {
 	case p.serving == Serves:
 		o.Kind = Intended
 		o.say("a worker: it serves the %s", j.socket.Noun())
+	case p.busy:
+		o.Kind = Intended
+		o.say("a worker: it has a connection of the %s for itself, and is busy (%s)", j.socket.Noun(), waitText(p.process))
 	case p.hasUse():
 		o.Kind = Intended
 		o.say("it keeps the %s for its children", j.socket.Noun())
@@ -172,9 +176,15 @@ func (j *jury) forked(p *party, o *Origin) {
 func (j *jury) execed(p *party, o *Origin, images image) {
 	closed, known := p.closedByExec()
 	switch {
+	case p.serving == Serves && known && closed:
+		o.Kind = Intended
+		o.say("another program than pid %d (%s), it serves the %s, and FD_CLOEXEC is set: it has taken the descriptor over, or received it", o.From.PID, o.From.Comm, j.socket.Noun())
 	case p.serving == Serves:
 		o.Kind = Intended
 		o.say("it came by exec from pid %d (%s), and it serves the %s", o.From.PID, o.From.Comm, j.socket.Noun())
+	case p.busy:
+		o.Kind = Intended
+		o.say("it came by exec from pid %d (%s), has a connection of the %s for itself, and is busy (%s)", o.From.PID, o.From.Comm, j.socket.Noun(), waitText(p.process))
 	case p.hasUse():
 		o.Kind = Intended
 		o.say("it came by exec from pid %d (%s), and this process keeps it for its children", o.From.PID, o.From.Comm)
@@ -182,7 +192,7 @@ func (j *jury) execed(p *party, o *Origin, images image) {
 		// exec would have closed it: it has set the flag afterwards, which
 		// takes knowing the descriptor, or received it.
 		o.Kind = Intended
-		o.say("another program than pid %d (%s), and FD_CLOEXEC is set: it has taken the descriptor over", o.From.PID, o.From.Comm)
+		o.say("another program than pid %d (%s), and FD_CLOEXEC is set: it has taken the descriptor over, or received it", o.From.PID, o.From.Comm)
 	case !known:
 		o.Kind = NoOrigin
 		o.say("another program than pid %d (%s), and whether FD_CLOEXEC is set may not be read", o.From.PID, o.From.Comm)

@@ -138,6 +138,58 @@ os.wait()
 	}
 }
 
+// A worker that sleeps in the midst of a request looks idle; that it has a
+// connection for itself, which it must have accepted, tells it from a copy that
+// nobody wants. Under a server that accepts by itself it tells nothing: there
+// the child has inherited it.
+func TestWorkersThatSleepInARequest(t *testing.T) {
+	const stage = `
+client = socket.create_connection(web.getsockname())
+def busy():
+    connection, _ = web.accept()
+    signal.pause()
+act("b", busy)
+settled(pids["b"], ["34"])
+`
+	t.Run("beside one that serves", func(t *testing.T) {
+		p := python(t, stage+`
+act("c", web.accept)
+settled(pids["c"], ["43", "288"])
+tell()
+os.wait()
+`)
+		p.cast().check(t, fmt.Sprint(p.Port), p.Inode, "a: opened, idle", "b: intended from a, certain, unclear", "c: intended from a, certain, serves")
+	})
+	t.Run("all of them", func(t *testing.T) {
+		p := python(t, stage+"tell()\nos.wait()\n")
+		p.cast().check(t, fmt.Sprint(p.Port), p.Inode, "a: opened, idle", "b: intended from a, certain, unclear")
+	})
+	t.Run("beside a copy that nobody wants", func(t *testing.T) {
+		p := python(t, stage+`
+act("c", signal.pause)
+settled(pids["c"], ["34"])
+act("d", web.accept)
+settled(pids["d"], ["43", "288"])
+tell()
+os.wait()
+`)
+		p.cast().check(t, fmt.Sprint(p.Port), p.Inode, "FD102 error c",
+			"a: opened, idle", "b: intended from a, certain, unclear", "c: fork from a, certain, idle, leak", "d: intended from a, certain, serves")
+	})
+	t.Run("under a server that accepts", func(t *testing.T) {
+		p := python(t, `
+client = socket.create_connection(web.getsockname())
+connection, _ = web.accept()
+act("b", signal.pause)
+settled(pids["b"], ["34"])
+connection.close()
+tell()
+web.accept()
+`)
+		p.cast().check(t, fmt.Sprint(p.Port), p.Inode, "FD102 error b", "a: opened, serves", "b: fork from a, certain, idle, leak")
+	})
+}
+
 // A prefork worker that is about a request waits for its client alone.
 func TestWorkersAboutARequest(t *testing.T) {
 	p := python(t, `

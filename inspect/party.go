@@ -16,7 +16,10 @@ type party struct {
 	serving   Serving
 	parent    *party // nearest living ancestor that holds the socket
 	heirs     []*party
-	origin    Origin
+	// busy: it holds a connection of the listener that no other process has,
+	// and so may have accepted it, and be about a request.
+	busy   bool
+	origin Origin
 }
 
 // parties groups the holders by table, eldest first, and finds whose heirs
@@ -109,6 +112,30 @@ func (p *party) hasUse() bool {
 // heirServes reports that an heir of p serves the socket.
 func (p *party) heirServes() bool {
 	return slices.ContainsFunc(p.heirs, func(q *party) bool { return q.serving == Serves || q.heirServes() })
+}
+
+// findBusy finds those that wait for nothing that shows them to serve, and have
+// a connection of the listener for themselves. A child of a server has inherited
+// it, and so has what a server has left behind, once the peer has closed.
+func (j *jury) findBusy() {
+	if j.socket.State != fdscan.Listen {
+		return
+	}
+	for _, c := range j.snap.Sockets {
+		if len(c.Holders) == 0 || c.State != fdscan.Established && c.State != fdscan.CloseWait || !j.socket.Accepts(c) {
+			continue
+		}
+		for _, p := range j.parties {
+			switch {
+			case slices.ContainsFunc(c.Holders, func(h *fdscan.Holder) bool { return !slices.Contains(p.processes, h.Process) }):
+			case !p.serving.No() || j.cannotAccept(p):
+			case p.parent != nil && p.parent.serving == Serves:
+			case p.parent == nil && c.State != fdscan.Established:
+			default:
+				p.busy, p.serving = true, Unknown
+			}
+		}
+	}
 }
 
 // servingSibling returns another heir of p's parent, of p's image, that serves

@@ -36,6 +36,8 @@ type Answer struct {
 	Explained    map[fdscan.State]int
 	Findings     []Finding
 	NotEvaluated []Unevaluated
+	// PIDs are those that the rest was limited to by Only; empty for all.
+	PIDs []int
 }
 
 // Judge gives every holder of a snapshot its origin.
@@ -114,6 +116,21 @@ func asked(s *Socket, targets []fdscan.Target) bool {
 	return slices.ContainsFunc(targets, func(t fdscan.Target) bool {
 		return t.Kind != fdscan.PortTarget || t.Matches(s.Socket)
 	})
+}
+
+// Only leaves what processes with these pids hold. It is judged already, with
+// everybody in sight: what others hold is left out of the report only.
+func (a *Answer) Only(pids []int) {
+	a.PIDs = pids
+	theirs := func(p *fdscan.Process) bool { return p != nil && slices.Contains(pids, p.PID) }
+	a.Shown = slices.DeleteFunc(a.Shown, func(s *Socket) bool {
+		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !theirs(h.Process) })
+		return len(s.Holders) == 0
+	})
+	for _, o := range a.Objects {
+		o.Holders = slices.DeleteFunc(o.Holders, func(h *fdscan.Holder) bool { return !theirs(h.Process) })
+	}
+	a.Findings = slices.DeleteFunc(a.Findings, func(f Finding) bool { return !theirs(f.Process) })
 }
 
 // Check runs rules over v. Findings come in order of severity.

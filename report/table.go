@@ -52,6 +52,9 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	if err := p.objects(); err != nil {
 		return err
 	}
+	if len(p.answer.PIDs) > 0 && len(p.answer.Shown) == 0 && p.answer.Verdict == inspect.Held {
+		p.line("held, but not by what -p names (without -p all holders are shown)")
+	}
 	if p.blocks > 1 || p.blocks > 0 && (p.apart || len(p.answer.Targets) > 1) {
 		p.line("")
 	}

@@ -32,6 +32,10 @@ func (p *page) free() {
 	for i, t := range p.answer.Targets {
 		switch p.answer.PerTarget[i] {
 		case inspect.Free:
+			if p.unbindable(t) {
+				p.say(p.paint.yellow.Sprint, "nobody holds "+t.Text+", and yet:")
+				continue
+			}
 			p.say(p.paint.green.Sprint, t.Text+" is free: "+p.freeText(t))
 		case inspect.VerdictOpen:
 			why := "a socket table could not be read whole"
@@ -42,6 +46,22 @@ func (p *page) free() {
 		case inspect.Held:
 		}
 	}
+}
+
+// unbindable reports a port that cannot be bound although nobody holds it: at
+// the address that was asked for, or anywhere.
+func (p *page) unbindable(t fdscan.Target) bool {
+	found := false
+	for _, b := range p.answer.Binds {
+		if t.Kind != fdscan.PortTarget || b.Port < t.PortLow || b.Port > t.PortHigh || t.Addr.IsValid() && b.Address != t.Addr {
+			continue
+		}
+		if b.Plain != inspect.BindNo {
+			return false
+		}
+		found = true
+	}
+	return found
 }
 
 func (p *page) freeText(t fdscan.Target) string {

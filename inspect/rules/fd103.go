@@ -11,14 +11,17 @@ var _ = register(&inspect.Rule{
 	ID:           "FD103",
 	Name:         "listener-inheritable",
 	Severity:     inspect.Note,
-	SeverityNote: "warning when the process has started another program that holds it",
+	SeverityNote: "warning when it has leaked into another program",
 	Title:        "a listener without FD_CLOEXEC in the process that opened it: the next exec leaks it",
 	Text: `The listener is where it belongs, but lacks FD_CLOEXEC. Every program that this
 process starts from now on inherits it (see FD101), unless the code that starts
 it closes the descriptor.
 
 A note, since a process that never starts another program loses nothing by it. A
-warning once another program has it.
+warning once it has leaked into another program.
+
+Before sealing it: servers that replace themselves by exec, on an upgrade or a
+reload (nginx and php-fpm on USR2, socket activation), need it inheritable.
 
 Not reported: a descriptor that came by socket activation or was named in
 arguments or environment, which has to survive exec to arrive at all; and a
@@ -48,7 +51,11 @@ descriptor that the process's own workers serve across exec.`,
 			}
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
-			f.Next = append([]string{fmt.Sprintf("stray seal %s -p %d", target(s), h.Process.PID)}, f.Next...)
+			// Servers that replace themselves by exec, on an upgrade or a
+			// reload, need it inheritable: nothing to be told in passing.
+			if severity > inspect.Note {
+				f.Next = append([]string{fmt.Sprintf("stray seal %s -p %d", target(s), h.Process.PID)}, f.Next...)
+			}
 			findings = append(findings, f)
 		})
 		return findings
