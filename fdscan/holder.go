@@ -106,10 +106,11 @@ type Evidence struct {
 	// LISTEN_PID names this process: [3, 3+n). Zero when not activated.
 	Activated int
 	// Imports tells which of socket's calls the program and its libraries
-	// could make; nil when that cannot be told (a static program).
+	// could make; nil when that cannot be told (a static program), and for a
+	// process that serves what was asked about.
 	Imports *Imports
 	// Ring reports an io_uring instance, which can serve a descriptor without
-	// any thread that waits for it.
+	// any thread that waits for it; not looked for in a process that serves.
 	Ring bool
 }
 

@@ -88,10 +88,17 @@ func (r *waitReader) facts(cache *codeCache, cmdline []string, inner int) *facts
 		f.exe = FileID{}
 	}
 	r.foreign = !r.Detached && !nativeProgram(process+"/exe")
-	f.evidence.Waits, f.evidence.Busy = r.waits()
-	f.evidence.HandOvers, f.evidence.Activated = handOvers(cmdline, readMost(process+"/environ", mostEnviron), inner)
+	e := &f.evidence
+	e.Waits, e.Busy = r.waits()
+	e.HandOvers, e.Activated = handOvers(cmdline, readMost(process+"/environ", mostEnviron), inner)
+	if len(r.ports) > 0 && r.served(e.Waits) {
+		return f // the rest is about those who do not serve
+	}
 	code := r.programOf(r.pid, cache)
-	f.evidence.Imports, f.evidence.Ring = code.imports, code.ring
+	e.Imports, e.Ring = code.imports, code.ring
+	if len(r.ports) > 0 && !e.Busy && (e.Imports == nil || e.Imports.Accept || e.Imports.Transfer) {
+		e.Busy = r.watchRest(e.Waits)
+	}
 	return f
 }
 

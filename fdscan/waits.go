@@ -44,8 +44,7 @@ type watched struct{ sockets []uint64 }
 
 // waits says what each thread waits for. Busy threads are looked at again a few
 // times, since a server between two waits is caught running; but not when others
-// wait on every port that is asked about. When all are found asleep, they are
-// looked at for a while: a program that only rests now and then is busy, too.
+// wait on every port that is asked about.
 func (r *waitReader) waits() (waits []Wait, busy bool) {
 	tids, err := listPIDs(r.path(strconv.Itoa(r.pid), "task"))
 	if err != nil {
@@ -61,22 +60,28 @@ func (r *waitReader) waits() (waits []Wait, busy bool) {
 			}
 		}
 		if !busy || sample == morePauses || r.Detached || r.served(waits) {
-			break
+			return waits, busy
 		}
 		time.Sleep(pause)
 	}
+}
+
+// watchRest looks for a while at a process whose threads were all found asleep:
+// one that only rests now and then is busy, too. What wakes up to wait for work
+// is noted.
+func (r *waitReader) watchRest(waits []Wait) (busy bool) {
 	awake := func(w Wait) bool { return w.Kind != WaitPassive }
 	if r.Detached || slices.ContainsFunc(waits, awake) {
-		return waits, busy
+		return false
 	}
-	before, start := r.processorTime(tids), time.Now()
+	before, start := r.processorTime(waits), time.Now()
 	time.Sleep(restWatched)
-	for i, tid := range tids {
-		if w := r.wait(tid); awake(w) && w.Call != running {
+	for i := range waits {
+		if w := r.wait(waits[i].TID); awake(w) && w.Call != running {
 			waits[i] = w
 		}
 	}
-	return waits, r.processorTime(tids)-before > time.Since(start)/4
+	return r.processorTime(waits)-before > time.Since(start)/4
 }
 
 // served reports whether some thread waits on each port that is asked about.
@@ -88,9 +93,9 @@ func (r *waitReader) served(waits []Wait) bool {
 
 // processorTime is how long the threads have run (/proc/TID/schedstat, with
 // CONFIG_SCHED_INFO, in nanoseconds); 0 when that is not told.
-func (r *waitReader) processorTime(tids []int) (sum time.Duration) {
-	for _, tid := range tids {
-		text, err := os.ReadFile(r.task(tid, "schedstat"))
+func (r *waitReader) processorTime(waits []Wait) (sum time.Duration) {
+	for _, w := range waits {
+		text, err := os.ReadFile(r.task(w.TID, "schedstat"))
 		if err != nil {
 			continue
 		}
@@ -236,7 +241,7 @@ func (r *waitReader) channel(tid int) Wait {
 	case name == "inet_csk_accept":
 		w.Kind, w.Inodes = WaitOn, r.listeners
 	case name == "do_epoll_wait", name == "ep_poll":
-		if sockets := r.everyEpoll(tid); sockets != nil {
+		if sockets, found := r.everyEpoll(tid); found {
 			w.Kind, w.Inodes = WaitOn, sockets
 		}
 	case slices.Contains(passiveFunctions, name):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -92,24 +93,22 @@ func (r *waitReader) isEpoll(tid, fd int) bool {
 }
 
 // everyEpoll returns what all epoll instances of a thread's table watch
-// together; nil when there is none that may be read.
-func (r *waitReader) everyEpoll(tid int) (sockets []uint64) {
+// together; found is false when there is none that may be read.
+func (r *waitReader) everyEpoll(tid int) (sockets []uint64, found bool) {
 	fds, err := listPIDs(r.task(tid, "fd"))
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	for _, fd := range fds {
 		if !r.isEpoll(tid, fd) {
 			continue
 		}
 		if e := r.epoll(tid, fd, 0); e != nil {
-			sockets = append(sockets, e.sockets...)
-			if sockets == nil {
-				sockets = []uint64{}
-			}
+			sockets, found = append(sockets, e.sockets...), true
 		}
 	}
-	return sockets
+	slices.Sort(sockets)
+	return slices.Compact(sockets), found
 }
 
 // pollSet reads an array of struct pollfd from the memory of the process: the
@@ -159,8 +158,11 @@ func (r *waitReader) selectSets(count uint64, addresses []uint64) (fds []int, ok
 
 // memory reads from the process: process_vm_readv(2), which stops nothing.
 func (r *waitReader) memory(address uint64, b []byte) bool {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return true
+	case r.Detached:
+		return false
 	}
 	local := []unix.Iovec{{Base: unsafe.SliceData(b), Len: uint64(len(b))}}
 	remote := []unix.RemoteIovec{{Base: uintptr(address), Len: len(b)}}
