@@ -93,6 +93,9 @@ type Socket struct {
 	// ReuseAddr and ReusePort are the socket options of these names, read
 	// through a holder's descriptor; nil when that was not possible.
 	ReuseAddr, ReusePort *bool
+	// FileAsked reports a unix socket that was bound to the very file that was
+	// asked for, which has one meaning in every network namespace.
+	FileAsked bool
 	// Interface is the index of the device the socket is bound to, 0 for any.
 	Interface uint32
 	// Backlog is the accept queue of a listener, else nil.

@@ -60,7 +60,7 @@ func (l *lookup) tables(ctx context.Context) (sockets []*Socket, whole bool) {
 // foreign dumps another namespace: through a sock_diag socket made inside it
 // or, where entering it is not permitted, from the text of /proc/PID/net.
 func (l *lookup) foreign(ns namespace) (sockets []*Socket, whole bool) {
-	if ns.path == "" {
+	if len(ns.paths) == 0 {
 		return l.procNet(ns), false
 	}
 	conn, err := l.enter(ns)
@@ -72,23 +72,39 @@ func (l *lookup) foreign(ns namespace) (sockets []*Socket, whole bool) {
 		return nil, true
 	}
 	if ns.pid == 0 {
-		l.gap(Gap{Op: "setns " + ns.path, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
+		l.gap(Gap{Op: "setns " + ns.paths[0], FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
 		return nil, false
 	}
 	return l.procNet(ns), false
 }
 
-// enter opens sock_diag in another namespace. The process that led to it may
-// have ended, or moved, meanwhile: that is ESRCH.
+// enter opens sock_diag in another namespace, by the first way that still leads
+// there. ESRCH says that none does: what was in it has ended.
 func (l *lookup) enter(ns namespace) (*sockdiag.Conn, error) {
+	var err error = unix.ESRCH
+	for _, path := range ns.paths {
+		conn, failed := l.enterBy(path, ns.inode)
+		if failed == nil {
+			return conn, nil
+		}
+		if !gone(failed) {
+			err = failed
+		}
+	}
+	return nil, err
+}
+
+// enterBy enters a namespace by one path. The process that led to it may have
+// ended, or moved, meanwhile: that is ESRCH.
+func (l *lookup) enterBy(path string, inode uint64) (*sockdiag.Conn, error) {
 	// Whatever else has come to stand at the path must not block.
-	fd, err := unix.Open(ns.path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Ino != ns.inode {
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != inode {
 		return nil, unix.ESRCH
 	}
 	return l.dialIn(fd)
@@ -280,18 +296,19 @@ func (l *lookup) wantsUnixName(s *Socket) bool {
 
 // wantsUnixSocket also compares the file that a socket was bound to.
 func (l *lookup) wantsUnixSocket(s *Socket, row *sockdiag.Unix) bool {
-	if l.wantsUnixName(s) {
-		return true
+	// The kernel's device number is major<<20 | minor, and it tells the lower
+	// half of an inode's number.
+	device := unix.Mkdev(row.FileDevice>>20, row.FileDevice&0xfffff)
+	same := func(id FileID) bool {
+		return row.FileInode != 0 && id.Device == device && uint32(id.Inode) == row.FileInode
 	}
-	if row.FileInode == 0 {
-		return false
+	for id := range l.unixFiles {
+		s.FileAsked = s.FileAsked || same(id)
 	}
-	// The kernel's device number is major<<20 | minor.
-	id := FileID{unix.Mkdev(row.FileDevice>>20, row.FileDevice&0xfffff), uint64(row.FileInode)}
-	if o := l.files[id]; o != nil && o.Kind == "socket" {
-		return true
+	for id, o := range l.files {
+		s.FileAsked = s.FileAsked || o.Kind == "socket" && same(id)
 	}
-	return l.unixFiles[id]
+	return s.FileAsked || l.wantsUnixName(s)
 }
 
 // socketID tells sockets apart: by cookie, or by inode where none is reported.

@@ -113,9 +113,23 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 
 // asked reports whether any target names s.
 func asked(s *Socket, targets []fdscan.Target) bool {
-	return slices.ContainsFunc(targets, func(t fdscan.Target) bool {
-		return t.Kind != fdscan.PortTarget || t.Matches(s.Socket)
-	})
+	return slices.ContainsFunc(targets, func(t fdscan.Target) bool { return names(t, s, targets) })
+}
+
+// names reports whether t, of all targets, names s. A unix socket that has none
+// of their names was bound to the file of one of them by another.
+func names(t fdscan.Target, s *Socket, targets []fdscan.Target) bool {
+	switch t.Kind {
+	case fdscan.PortTarget:
+		return t.Matches(s.Socket)
+	case fdscan.InodeTarget:
+		return s.Inode == t.Inode
+	case fdscan.UnixTarget, fdscan.FileTarget:
+		return s.Protocol == fdscan.Unix && (s.Local.Path == t.Path || !slices.ContainsFunc(targets, func(o fdscan.Target) bool {
+			return o.Path == s.Local.Path || o.Kind == fdscan.InodeTarget && o.Inode == s.Inode
+		}))
+	}
+	return false
 }
 
 // Only leaves what processes with these pids hold. It is judged already, with
@@ -175,18 +189,8 @@ func keepsByInheritance(s *Socket, p *fdscan.Process) bool {
 func (a *Answer) verdict(t fdscan.Target) Verdict {
 	whole := a.TablesComplete
 	for _, s := range a.Sockets {
-		if !s.NetNSMine {
-			// An inode is one for the whole machine.
-			if t.Kind == fdscan.InodeTarget && s.Inode == t.Inode {
-				return Held
-			}
-			continue
-		}
-		switch {
-		case t.Kind == fdscan.PortTarget && t.Matches(s.Socket),
-			t.Kind == fdscan.InodeTarget && s.Inode == t.Inode,
-			t.Kind == fdscan.UnixTarget && s.Protocol == fdscan.Unix,
-			t.Kind == fdscan.FileTarget && s.Protocol == fdscan.Unix:
+		// An inode is one for the whole machine, and so is a file.
+		if names(t, s, a.Targets) && (s.NetNSMine || t.Kind == fdscan.InodeTarget || s.FileAsked) {
 			return Held
 		}
 	}
