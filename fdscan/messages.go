@@ -108,7 +108,7 @@ func (l *lookup) eachNamespace(f func(*sockdiag.Conn, error)) {
 	}
 	call(l.dial())
 	for _, ns := range l.namespaces() {
-		if ns.path == "" {
+		if len(ns.paths) == 0 {
 			f(nil, unix.EACCES)
 			continue
 		}

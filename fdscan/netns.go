@@ -15,10 +15,13 @@ type namespace struct {
 	inode uint64 // 0 when only /proc/PID/net tells it apart
 	// pid is a process in it, 0 for one that only a mount keeps.
 	pid int
-	// path leads to it: /proc/PID/ns/net or a mount of nsfs; "" when it may
-	// not be opened.
-	path string
+	// paths lead to it: /proc/PID/ns/net and mounts of nsfs; none when it may
+	// not be opened. There are several, since processes end.
+	paths []string
 }
+
+// maxPaths is how many ways into one namespace are remembered.
+const maxPaths = 4
 
 // namespaces finds the other network namespaces: one readlink for each
 // process, and the mounts of nsfs (as "ip netns add" makes them). Where the
@@ -52,8 +55,8 @@ func (l *lookup) findNamespaces() []namespace {
 		switch {
 		case errno == 0 && hasPrefix(link[:n], "net:["):
 			inode := inodeOf(link[len("net:["):n])
-			if _, ok := byInode[inode]; !ok && inode != l.snap.Host.NetNS {
-				byInode[inode] = namespace{inode: inode, pid: pid, path: l.path(strconv.Itoa(pid), "ns/net")}
+			if ns := byInode[inode]; inode != l.snap.Host.NetNS && len(ns.paths) < maxPaths {
+				byInode[inode] = namespace{inode: inode, pid: pid, paths: append(ns.paths, l.path(strconv.Itoa(pid), "ns/net"))}
 			}
 		case errno == unix.EACCES, errno == unix.EPERM:
 			if t := l.tableInode(strconv.Itoa(pid)); t != 0 && t != mineTable && byTable[t] == 0 {
@@ -62,8 +65,9 @@ func (l *lookup) findNamespaces() []namespace {
 		}
 	}
 	for _, m := range l.nsMounts() {
-		if _, ok := byInode[m.inode]; !ok && m.inode != l.snap.Host.NetNS {
-			byInode[m.inode] = m
+		if ns := byInode[m.inode]; m.inode != l.snap.Host.NetNS {
+			ns.inode, ns.paths = m.inode, append(m.paths, ns.paths...)
+			byInode[m.inode] = ns
 		}
 	}
 	found := make([]namespace, 0, len(byInode)+len(byTable))
@@ -105,7 +109,7 @@ func (l *lookup) nsMounts() (found []namespace) {
 	}
 	for line := range bytes.Lines(info) {
 		if inode, path := parseNSMount(string(line)); inode != 0 {
-			found = append(found, namespace{inode: inode, path: path})
+			found = append(found, namespace{inode: inode, paths: []string{path}})
 		}
 	}
 	return found

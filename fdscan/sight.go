@@ -140,7 +140,7 @@ func (l *lookup) namespaceAbility() Ability {
 	others, refused := l.namespaces(), 0
 	for _, ns := range others {
 		conn, err := l.enter(ns)
-		if ns.path == "" || err != nil {
+		if len(ns.paths) == 0 || err != nil {
 			refused++
 			continue
 		}

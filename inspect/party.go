@@ -129,7 +129,7 @@ func (j *jury) findBusy() {
 			switch {
 			case slices.ContainsFunc(c.Holders, func(h *fdscan.Holder) bool { return !slices.Contains(p.processes, h.Process) }):
 			case !p.serving.No() || j.cannotAccept(p):
-			case p.parent != nil && p.parent.serving == Serves:
+			case p.parent != nil && !p.parent.serving.No(): // it serves, or may
 			case p.parent == nil && c.State != fdscan.Established:
 			default:
 				p.busy, p.serving = true, Unknown
