@@ -31,3 +31,5 @@ func (t *thread) enter(number uint64, args [6]uint64) error       { return errNo
 func (t *thread) skip()                                           {}
 func (t *thread) result() (int64, error)                          { return 0, unix.ENOSYS }
 func (t *thread) restore() error                                  { return nil }
+func (t *thread) unfinished() bool                                { return false }
+func (t *thread) needsRearming() bool                             { return false }

@@ -144,9 +144,10 @@ func inSequence(t *thread) (bool, error) {
 func (e *engine) nudge(t *thread) bool {
 	t.cont()
 	interrupt(t.tid)
-	if !e.halt(t, time.Now().Add(e.opt.StopTimeout)) || t.at != atStop {
+	if !e.halt(t, time.Now().Add(e.opt.StopTimeout), true) || t.at != atStop {
 		return false
 	}
 	t.repair()
-	return true
+	e.rearm(t)
+	return t.at == atStop
 }
