@@ -43,7 +43,9 @@ func (r *registers) native() bool {
 	return r.Cs == userCS64 && r.Rip != 0
 }
 
-func (r *registers) counter() uint64 { return r.Rip }
+// counter and setCounter are the program counter.
+func (r *registers) counter() uint64           { return r.Rip }
+func (r *registers) setCounter(address uint64) { r.Rip = address }
 
 // noCall is what orig_rax holds in a thread that is in no system call.
 const noCall = ^uint64(0)

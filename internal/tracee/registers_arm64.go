@@ -80,7 +80,9 @@ func (r *registers) native() bool {
 	return r.size == uint64(unsafe.Sizeof(r.PtraceRegs)) && r.Pstate&mode32 == 0 && r.Pc != 0
 }
 
-func (r *registers) counter() uint64 { return r.Pc }
+// counter and setCounter are the program counter.
+func (r *registers) counter() uint64           { return r.Pc }
+func (r *registers) setCounter(address uint64) { r.Pc = address }
 
 // call returns the system call that the thread waits in or is about to make,
 // and its first argument; not ok when it stands elsewhere.

@@ -20,8 +20,11 @@ type registers struct{}
 
 type architecture struct{}
 
-func (r *registers) native() bool    { return false }
-func (r *registers) counter() uint64 { return 0 }
+func (r *registers) native() bool              { return false }
+func (r *registers) counter() uint64           { return 0 }
+func (r *registers) setCounter(address uint64) {}
+
+func (t *thread) writeRegisters(r *registers) error { return unix.ENOSYS }
 
 func (t *thread) call() (number int, first uint64, ok bool)       { return 0, 0, false }
 func (t *thread) instruction() (uint64, bool)                     { return 0, false }
