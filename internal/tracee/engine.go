@@ -179,9 +179,10 @@ func (e *engine) hasTable(tid int) bool {
 	return err == nil && same
 }
 
-// mostImportant are, of too many threads to stop, one that waits in a system
-// call and can make ours, and all that wait on the descriptors to be acted on.
+// mostImportant are, of too many threads to stop, some that wait in a system
+// call and could make ours, and all that wait on the descriptors to be acted on.
 func (e *engine) mostImportant(members []member) []member {
+	const candidates = 3
 	var waiting, idle, first []member
 	for _, m := range members {
 		line, err := m.callLine()
@@ -189,9 +190,9 @@ func (e *engine) mostImportant(members []member) []member {
 		case err != nil:
 		case line.inProgress && e.actedOn(line.number, line.arguments[0]):
 			waiting = append(waiting, m)
-		case line.inProgress && len(idle) == 0:
+		case line.inProgress && len(idle) < candidates:
 			idle = append(idle, m)
-		case len(first) == 0:
+		case !line.inProgress && len(first) < candidates:
 			first = append(first, m)
 		}
 	}
@@ -239,10 +240,11 @@ func (e *engine) stopThreads() *Refusal {
 			}
 		}
 		for _, t := range e.threads[already:] {
-			if !e.halt(t, deadline) {
+			if !e.halt(t, deadline, true) {
 				return e.doesNotStop(t)
 			}
 			t.repair()
+			e.rearm(t)
 		}
 		if !all {
 			break
@@ -310,17 +312,17 @@ func (e *engine) seize(m member) *Refusal {
 		e.threads = append(e.threads, t)
 		return nil
 	}
-	e.halt(t, time.Now().Add(e.opt.StopTimeout))
+	e.halt(t, time.Now().Add(e.opt.StopTimeout), false)
 	e.letGo(t)
 	return nil
 }
 
 // halt waits until the thread, which was interrupted, has stopped, and delivers
 // the signals that it reports before. It reports whether the thread stands
-// still or is gone.
-func (e *engine) halt(t *thread, deadline time.Time) bool {
+// still or is gone; it waits as waiter.next does.
+func (e *engine) halt(t *thread, deadline time.Time, cancellable bool) bool {
 	for {
-		t.note(e.waiter.next(t.tid, deadline, true))
+		t.note(e.waiter.next(t.tid, deadline, cancellable))
 		switch t.at {
 		case running:
 			return false
@@ -395,6 +397,10 @@ func (e *engine) choose() *Refusal {
 	for _, t := range best {
 		// Only the target's own threads: the others' credentials may differ.
 		if t.pid != e.target.PID || !e.hasTable(t.tid) {
+			continue
+		}
+		if t.at != atStop {
+			refusal = e.processes[0].moved("has lost a thread")
 			continue
 		}
 		if !t.saved.native() {

@@ -140,6 +140,8 @@ func (e *engine) giveUp() {
 		e.calling.Unlock()
 		return
 	}
-	e.conn.send(reply{Final: &finalReply{Report: e.report, Failure: &failure{Text: ErrHeldTooLong.Error(), Slow: true}}})
+	report := e.report
+	report.Held = time.Since(e.began)
+	e.conn.send(reply{Final: &finalReply{Report: report, Failure: &failure{Text: ErrHeldTooLong.Error(), Slow: true}}})
 	unix.Exit(1)
 }

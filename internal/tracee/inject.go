@@ -97,7 +97,9 @@ func (e *engine) try(t *thread, number uint64, args [6]uint64) (result callResul
 	}
 	testPoint("begun")
 	for t.at == atStop { // a second stop may be due, from job control
-		t.contToCall()
+		if err := t.contToCall(); err != nil {
+			return callResult{Problem: err.Error()}, true
+		}
 		e.await(t, e.opt.CallTimeout)
 	}
 	testPoint("entry")
@@ -112,7 +114,9 @@ func (e *engine) try(t *thread, number uint64, args [6]uint64) (result callResul
 	if err := t.enter(number, args); err != nil {
 		return callResult{Problem: err.Error()}, true
 	}
-	t.contToCall()
+	if err := t.contToCall(); err != nil {
+		return callResult{Problem: err.Error()}, true
+	}
 	testPoint("inside")
 	if e.await(t, e.opt.CallTimeout); t.at == running {
 		result.Aborted = true
@@ -177,7 +181,7 @@ func (e *engine) giveBack(t *thread) {
 	if t.suspended {
 		setOptions(t.tid, seizeOptions)
 	}
-	t.borrowed = false
+	t.borrowed = t.unfinished()
 	testPoint("restored")
 	e.report.Window = max(e.report.Window, time.Since(t.taken))
 }
@@ -215,11 +219,24 @@ func (e *engine) unwind(t *thread) {
 		t.cont()
 		fallthrough
 	case running:
-		// What the call closed last is put to rest on the way to this stop,
-		// which may take its time (a network file system's). All is in order
+		// What the call closed last may be put to rest on the way to this stop,
+		// which can take its time (a network file system's). All is in order
 		// whether or not the helper is there to see it arrive.
-		e.halt(t, time.Now().Add(e.opt.CallTimeout))
-		t.repair()
+		e.halt(t, time.Now().Add(e.opt.CallTimeout), false)
+	}
+	t.repair()
+}
+
+// rearm has the thread come to its own call and back without making it, where
+// that is the only way to tell the kernel how it is to start again.
+func (e *engine) rearm(t *thread) {
+	if t.at != atStop || !t.needsRearming() {
+		return
+	}
+	defer e.unwind(t)
+	if e.borrow(t) == nil {
+		t.contToCall()
+		e.awaitLong(t)
 	}
 }
 

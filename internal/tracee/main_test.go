@@ -17,8 +17,8 @@ func TestMain(m *testing.M) {
 	HelperMain()
 	playRole()
 	// Nearly all tests wait for something most of the time.
-	flag.Parse()
 	flag.Set("test.parallel", "16")
+	flag.Parse()
 	code := testenv.Checked(m).Run()
 	removePrograms()
 	os.Exit(code)
@@ -86,6 +86,11 @@ func (s *Stopped) take(step step) (int, error) {
 		return 0, unix.Tgkill(step.A, step.B, unix.Signal(step.C))
 	case "hold":
 		time.Sleep(time.Duration(step.A) * time.Millisecond)
+		return 0, nil
+	case "hold-on": // until the caller gives up
+		for !s.engine.waiter.hungUp() {
+			time.Sleep(time.Millisecond)
+		}
 		return 0, nil
 	case "raise":
 		return 0, unix.Kill(os.Getpid(), unix.Signal(step.A))

@@ -43,7 +43,9 @@ func (r *registers) native() bool {
 	return r.Cs == userCS64 && r.Rip != 0
 }
 
-func (r *registers) counter() uint64 { return r.Rip }
+// counter and setCounter are the program counter.
+func (r *registers) counter() uint64           { return r.Rip }
+func (r *registers) setCounter(address uint64) { r.Rip = address }
 
 // noCall is what orig_rax holds in a thread that is in no system call.
 const noCall = ^uint64(0)
@@ -84,7 +86,11 @@ func (t *thread) repair() {
 		return
 	}
 	r := &t.saved
-	if err := t.readRegisters(r); err != nil || t.grouped {
+	if t.readRegisters(r) != nil {
+		t.at = running // on its way to its end
+		return
+	}
+	if t.grouped {
 		return // a process that a signal has stopped has its EINTR from that
 	}
 	number, _, ok := t.call()
@@ -94,6 +100,10 @@ func (t *thread) repair() {
 	r.Rax = errnoResult(errRestartNoHand)
 	t.writeRegisters(r)
 }
+
+// needsRearming reports whether the kernel has yet to be told that the call is
+// to start again: it has been.
+func (t *thread) needsRearming() bool { return false }
 
 func errnoResult(errno unix.Errno) uint64 { return -uint64(errno) }
 
@@ -138,6 +148,10 @@ func (t *thread) result() (int64, error) {
 
 // restore gives the thread its registers back.
 func (t *thread) restore() error { return t.writeRegisters(&t.saved) }
+
+// unfinished reports whether registers have to be given back once more, at the
+// next stop: never.
+func (t *thread) unfinished() bool { return false }
 
 // restartable are the calls that answer EINTR to any interruption, and can be
 // made again as they stand: nothing has been done yet, what is left of a time

@@ -32,15 +32,17 @@ type registers struct {
 // thread that will call again stands on its SVC instruction already, all its
 // arguments in place, and what kind of restart it is only the kernel remembers,
 // for as long as the thread does not leave the stop to run. So a call of ours
-// takes the place of the thread's own, at the latter's entry: the kernel has
-// noted its first argument by then. At the return the thread gets the error
-// number that makes the kernel prepare the restart once more.
+// takes the place of the thread's own, at the latter's entry. At the return the
+// thread gets the error number that makes the kernel prepare the restart once
+// more; and at the stop after that its first argument, for which the kernel
+// may have taken ours.
 type architecture struct {
 	onInstruction bool // it stands on SVC, about to make a call
 	sawEINTR      bool // it was made to by repair
 	noted         bool // entry and entryCall hold its own call at the entry
 	entry         registers
 	entryCall     int32
+	unsettled     bool // its first argument is to be put back at the next stop
 }
 
 func (t *thread) readRegisters(r *registers) error {
@@ -78,7 +80,9 @@ func (r *registers) native() bool {
 	return r.size == uint64(unsafe.Sizeof(r.PtraceRegs)) && r.Pstate&mode32 == 0 && r.Pc != 0
 }
 
-func (r *registers) counter() uint64 { return r.Pc }
+// counter and setCounter are the program counter.
+func (r *registers) counter() uint64           { return r.Pc }
+func (r *registers) setCounter(address uint64) { r.Pc = address }
 
 // call returns the system call that the thread waits in or is about to make,
 // and its first argument; not ok when it stands elsewhere.
@@ -102,8 +106,13 @@ func (t *thread) repair() {
 		return
 	}
 	r := &t.saved
-	t.onInstruction, t.sawEINTR = false, false
-	if err := t.readRegisters(r); err != nil || !r.native() {
+	t.onInstruction = false
+	t.sawEINTR = t.sawEINTR && t.noted // a call of ours came in between
+	if t.readRegisters(r) != nil {
+		t.at = running // on its way to its end
+		return
+	}
+	if !r.native() {
 		return
 	}
 	t.onInstruction = isInstruction(t.tid, r.Pc)
@@ -120,6 +129,10 @@ func (t *thread) repair() {
 		t.onInstruction, t.sawEINTR = true, true
 	}
 }
+
+// needsRearming reports whether the kernel has yet to be told that the call is
+// to start again: it would do so by itself, but after a signal's handler too.
+func (t *thread) needsRearming() bool { return t.sawEINTR && !t.noted }
 
 func errnoResult(errno unix.Errno) uint64 { return -uint64(errno) }
 
@@ -193,7 +206,8 @@ func (t *thread) result() (int64, error) {
 // restore gives the thread its registers back.
 func (t *thread) restore() error {
 	switch {
-	case t.at != atExit: // it has not called yet
+	case t.at != atExit: // it has not called yet, or is back where it was
+		t.unsettled = false
 		return t.writeRegisters(&t.saved)
 	case !t.noted: // the thread was in no call, and is to be in none
 		return firstError(t.writeRegisters(&t.saved), t.writeCall(noCall))
@@ -201,8 +215,13 @@ func (t *thread) restore() error {
 	// x7 tells the two system-call stops apart, and writing it has no effect.
 	r := t.entry
 	r.Regs[0] = errnoResult(t.restartKind())
+	t.unsettled = true
 	return firstError(t.writeRegisters(&r), t.writeCall(t.entryCall))
 }
+
+// unfinished reports whether registers have to be given back once more, at the
+// next stop.
+func (t *thread) unfinished() bool { return t.unsettled }
 
 func firstError(errs ...error) error {
 	for _, err := range errs {

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
-	"time"
+	"errors"
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -73,8 +74,7 @@ func isInstruction(tid int, address uint64) bool {
 }
 
 // findSite is the system-call instruction with which the thread can make a
-// call: the one on which it stands when it waits in a call, else the vDSO's,
-// provided that it is not in a restartable sequence.
+// call: the one on which it stands when it waits in a call, else the vDSO's.
 func (e *engine) findSite(t *thread) (uint64, *Refusal) {
 	if address, ok := t.instruction(); ok && isInstruction(t.tid, address) {
 		return address, nil
@@ -88,65 +88,43 @@ func (e *engine) findSite(t *thread) (uint64, *Refusal) {
 		}
 		return 0, refuse("waits in no system call, and has no vDSO whose instruction could be used", "")
 	}
-	// Inside a sequence the kernel would have to find the thread there to
-	// make it start over. They are some instructions long: a little later it
-	// is outside.
-	for range 20 {
-		inside, err := inSequence(t)
-		switch {
-		case err != nil:
-			return 0, refuse("runs its own code, and this kernel does not tell whether that is a restartable sequence", "Linux 5.13")
-		case !inside:
-			return e.vdso, nil
-		case !e.nudge(t):
-			return 0, &Refusal{Reason: Gone, PID: t.pid, TID: t.tid, Detail: "has ended meanwhile"}
-		}
-		if address, ok := t.instruction(); ok && isInstruction(t.tid, address) {
-			return address, nil
-		}
+	if err := t.leaveSequence(); err != nil {
+		return 0, refuse(fmt.Sprintf("runs its own code, and whether that is a restartable sequence cannot be told: %v", err), "Linux 5.13")
 	}
-	return 0, refuse("does not come out of its restartable sequences", "")
+	return e.vdso, nil
 }
 
-// inSequence reports whether a stopped thread stands in a restartable sequence
-// (rseq(2)). A pointer to the descriptor of one may still be there after it was
-// left: the kernel removes it later, and so the range decides.
-func inSequence(t *thread) (bool, error) {
+// leaveSequence takes a stopped thread out of a restartable sequence (rseq(2)),
+// as the kernel does with every one that it finds interrupted in one: the
+// thread goes on at the sequence's abort handler. While it made a call elsewhere
+// the kernel would not find it there, and it would come back to finish a
+// sequence that was interrupted.
+func (t *thread) leaveSequence() error {
 	registration, err := getRseqConfiguration(t.tid)
-	if err != nil {
-		return false, err
-	}
-	if registration.Pointer == 0 {
-		return false, nil
+	if err != nil || registration.Pointer == 0 {
+		return err
 	}
 	const offsetOfDescriptor = 8 // of rseq_cs in struct rseq
 	descriptor, err := peek(t.tid, uintptr(registration.Pointer)+offsetOfDescriptor)
-	if err != nil {
-		return false, err
+	if err != nil || descriptor == 0 {
+		return err
 	}
-	if descriptor == 0 {
-		return false, nil
+	// struct rseq_cs: version and flags, start, length, abort handler.
+	var words [4]uint64
+	for i := range words {
+		word, err := peek(t.tid, descriptor+8*uintptr(i))
+		if err != nil {
+			return err
+		}
+		words[i] = uint64(word)
 	}
-	// struct rseq_cs: version and flags of 32 bits, start, length, abort.
-	start, err := peek(t.tid, descriptor+8)
-	if err != nil {
-		return false, err
+	settings, start, length, abort := words[0], words[1], words[2], words[3]
+	switch {
+	case t.saved.counter()-start >= length:
+		return nil // left by itself: the kernel removes the descriptor later
+	case settings != 0:
+		return errors.New("it has flags")
 	}
-	length, err := peek(t.tid, descriptor+16)
-	if err != nil {
-		return false, err
-	}
-	return t.saved.counter()-uint64(start) < uint64(length), nil
-}
-
-// nudge lets a stopped thread run for a moment. It reports whether it stands
-// still again.
-func (e *engine) nudge(t *thread) bool {
-	t.cont()
-	interrupt(t.tid)
-	if !e.halt(t, time.Now().Add(e.opt.StopTimeout)) || t.at != atStop {
-		return false
-	}
-	t.repair()
-	return true
+	t.saved.setCounter(abort)
+	return t.writeRegisters(&t.saved)
 }

@@ -69,8 +69,9 @@ type Options struct {
 	// CallTimeout is how long a call may wait in the target before it is
 	// interrupted; 0 means 500 ms.
 	CallTimeout time.Duration
-	// HoldTimeout is how long an operation may hold the target, the time of its
-	// calls excepted; 0 means 2 s. Then the target is let go without it.
+	// HoldTimeout is how long an operation may hold the target in all; 0 means
+	// 2 s. Then the target is let go in the midst of it, though not in the midst
+	// of a call: that ends by itself, or at its deadline.
 	HoldTimeout time.Duration
 }
 

@@ -1,6 +1,8 @@
 package tracee
 
 import (
+	"flag"
+	"strconv"
 	"testing"
 	"time"
 
@@ -32,13 +34,14 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
+// enoughTime, in whole seconds, is enough for some stops of a program.
+var enoughTime = flag.Duration("enough", 2*time.Second, "how long the waits for a time last; an emulated machine needs more")
+
 // A program that waits in a system call, is stopped, makes calls that are not
 // its own, and goes on waiting: what does it see in the end?
 func TestWaits(t *testing.T) {
-	const (
-		times  = 3
-		enough = 2000 // ms, the program's ENOUGH
-	)
+	const times = 3
+	enough := int(enoughTime.Milliseconds())
 	line := (*runningTarget).event
 	connect := (*runningTarget).connect
 	signal := func(r *runningTarget) { unix.Kill(r.pid(), unix.SIGUSR1) }
@@ -95,13 +98,13 @@ func TestWaits(t *testing.T) {
 	} {
 		t.Run(test.mode, func(t *testing.T) {
 			t.Parallel()
-			r := startC(t, test.mode)
+			r := startC(t, test.mode, strconv.Itoa(enough))
 			r.waitsIn(r.pid(), test.number)
 			began := time.Now()
 			for range times {
 				if test.time != 0 {
 					// The last one is to come when much of the time has passed.
-					time.Sleep(enough / (times + 1) * time.Millisecond)
+					time.Sleep(*enoughTime / (times + 1))
 				}
 				_, report := r.do(Options{}, probe)
 				if report.Carrier != r.pid() || report.Threads != 1 || !report.Exclusive {

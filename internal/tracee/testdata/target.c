@@ -40,7 +40,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENOUGH 2000 // milliseconds that a wait for a time lasts
+static int enough_ms; // how long a wait for a time lasts, the second argument
 
 static struct timespec begun;
 
@@ -155,21 +155,33 @@ static void posix_post(long unused) {
 	must(mq_send(posix_queue, "x", 1, 0), "mq_send");
 }
 
-// spin counts in registers, floating point ones included, for as long as *stop
-// is 0, and fails if a register changes under it.
+// Some registers, among them such as a system call passes values in or destroys.
+#if defined(__x86_64__)
+#define R0 "r12"
+#define R1 "r13"
+#define R2 "rdi"
+#define R3 "r11"
+#define R4 "rcx"
+#define ADD "add $1, %0\n add $1, %1\n add $1, %2\n add $1, %3\n add $1, %4"
+#elif defined(__aarch64__)
+#define R0 "x19"
+#define R1 "x20"
+#define R2 "x0"
+#define R3 "x8"
+#define R4 "x16"
+#define ADD "add %0, %0, 1\n add %1, %1, 1\n add %2, %2, 1\n add %3, %3, 1\n add %4, %4, 1"
+#endif
+
+// spin counts in registers, floating point ones included, until stop is set, and
+// fails if a register changes under it.
 static volatile int stop;
 static long spin(void) {
-	register uint64_t a asm("r12") = 1, b asm("r13") = 2, c asm("rdi") = 3, d asm("r11") = 4, e asm("rcx") = 5;
+	register uint64_t a asm(R0) = 1, b asm(R1) = 2, c asm(R2) = 3, d asm(R3) = 4, e asm(R4) = 5;
 	double x = 1, y = 2;
 	uint64_t turns = 0;
 	while (!stop) {
 		for (int i = 0; i < 1000; i++) {
-#if defined(__x86_64__)
-			asm volatile("add $1, %0\n add $1, %1\n add $1, %2\n add $1, %3\n add $1, %4"
-				     : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e));
-#else
-			a++, b++, c++, d++, e++;
-#endif
+			asm volatile(ADD : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e));
 			x += 1, y += 1;
 		}
 		turns += 1000;
@@ -288,7 +300,9 @@ int main(int argc, char **argv) {
 	int pair[2], fds[2];
 	char buffer[256];
 	struct epoll_event event = {.events = EPOLLIN};
-	struct timespec enough = in_ms(ENOUGH);
+	struct timespec enough;
+	enough_ms = argc > 2 ? atoi(argv[2]) : 2000;
+	enough = in_ms(enough_ms);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	must(pipe2(fds, O_CLOEXEC), "pipe2");
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
@@ -307,7 +321,7 @@ int main(int argc, char **argv) {
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);
 	MODE("epoll_wait") return ready(""), result(epoll_wait(epoll, &event, 1, -1));
-	MODE("epoll_wait-time") return ready(""), result(epoll_wait(epoll, &event, 1, ENOUGH));
+	MODE("epoll_wait-time") return ready(""), result(epoll_wait(epoll, &event, 1, enough_ms));
 	MODE("epoll_pwait") {
 		sigset_t set = set_of(SIGUSR2);
 		return ready(""), result(epoll_pwait(epoll, &event, 1, -1, &set));
@@ -317,7 +331,7 @@ int main(int argc, char **argv) {
 	MODE("poll") return ready(""), result(poll(&watched, 1, -1));
 	MODE("poll-time") {
 		watched.fd = pair[0];
-		return ready(""), result(poll(&watched, 1, ENOUGH));
+		return ready(""), result(poll(&watched, 1, enough_ms));
 	}
 	MODE("ppoll") {
 		sigset_t set = set_of(SIGUSR2);
@@ -328,7 +342,7 @@ int main(int argc, char **argv) {
 	FD_SET(0, &reads);
 	MODE("select") return ready(""), result(select(1, &reads, NULL, NULL, NULL));
 	MODE("select-time") {
-		struct timeval t = {ENOUGH / 1000, 0};
+		struct timeval t = {enough_ms / 1000, 0};
 		return ready(""), result(select(0, NULL, NULL, NULL, &t));
 	}
 	MODE("pselect") {
@@ -345,7 +359,7 @@ int main(int argc, char **argv) {
 		struct timespec until;
 		ready("");
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += ENOUGH / 1000;
+		until.tv_sec += enough_ms / 1000;
 		errno = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 		return result(errno ? -1 : 0);
 	}
