@@ -44,7 +44,7 @@ program whose threads are busy, or wait in io_uring, is not accused.`,
 				from = " of " + who(h.Origin.From)
 			}
 			f := inspect.NewFinding(r, s, h, fmt.Sprintf(
-				"%s carries the %s %s%s across exec: %s lacks FD_CLOEXEC", who(h.Process), s.Noun(), s.Address(), from, descriptors(s, h.Process)))
+				"%s carries the %s %s%s across exec: %s FD_CLOEXEC", who(h.Process), s.Noun(), s.Address(), from, lacking(s, h.Process)))
 			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
 			findings = append(findings, f)
 		})

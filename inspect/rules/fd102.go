@@ -43,7 +43,7 @@ wait for their turn in an accept mutex (a shared futex, semop, flock).`,
 			if h.Origin.Kind != inspect.Forked || !h.Origin.Leak {
 				return
 			}
-			message := fmt.Sprintf("%s keeps the %s %s by %s, a copy that fork made, and does not serve it", who(h.Process), s.Noun(), s.Address(), descriptors(s, h.Process))
+			message := fmt.Sprintf("%s keeps the %s %s by %s, a copy that fork made, and does not serve it", who(h.Process), s.Noun(), s.Address(), descriptors(s, h.Process, anyDescriptor))
 			severity := inspect.Error
 			switch {
 			case s.Served == inspect.Serves:

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -38,7 +39,7 @@ descriptor that the process's own workers serve across exec.`,
 				return
 			}
 			severity := inspect.Note
-			message := fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s): the next program that it starts inherits it", who(h.Process), s.Address(), descriptors(s, h.Process))
+			message := fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s): the next program that it starts inherits it", who(h.Process), s.Address(), descriptors(s, h.Process, anyDescriptor))
 			for _, heir := range s.Holders {
 				switch {
 				case heir.Origin.From != h.Process || heir.Origin.Kind != inspect.Execed && !servesAcrossExec(heir, h):
@@ -46,7 +47,7 @@ descriptor that the process's own workers serve across exec.`,
 					return // it has to be inheritable
 				case heir.Origin.Leak:
 					severity = inspect.Warning
-					message = fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s), and %s has inherited it", who(h.Process), s.Address(), descriptors(s, h.Process), who(heir.Process))
+					message = fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s), and %s has inherited it", who(h.Process), s.Address(), descriptors(s, h.Process, anyDescriptor), who(heir.Process))
 				}
 			}
 			f := inspect.NewFinding(r, s, h, message)
@@ -60,7 +61,18 @@ descriptor that the process's own workers serve across exec.`,
 		})
 		return findings
 	},
+	Starved: unreadListener,
 })
+
+// lacking lists the descriptors by which p holds s that lack FD_CLOEXEC, and says
+// so: "fd 5 lacks", "fd 5 and 9 lack".
+func lacking(s *inspect.Socket, p *fdscan.Process) string {
+	text := descriptors(s, p, func(h *inspect.Holder) bool { return h.CloseOnExec != nil && !*h.CloseOnExec })
+	if strings.Contains(text, " and ") {
+		return text + " lack"
+	}
+	return text + " lacks"
+}
 
 // inheritable reports that p holds s by a descriptor without FD_CLOEXEC.
 func inheritable(s *inspect.Socket, p *fdscan.Process) bool {

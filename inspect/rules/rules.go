@@ -57,11 +57,15 @@ func eachPortHolder(v *inspect.View, f func(s *inspect.Socket, h *inspect.Holder
 // who names a process: "pid 4502 (sleep)".
 func who(p *fdscan.Process) string { return fmt.Sprintf("pid %d (%s)", p.PID, p.Comm) }
 
-// descriptors lists the numbers by which p holds s: "fd 5", "fd 5 and 9".
-func descriptors(s *inspect.Socket, p *fdscan.Process) string {
+// anyDescriptor is for descriptors.
+func anyDescriptor(*inspect.Holder) bool { return true }
+
+// descriptors lists the numbers by which p holds s, of those that count: "fd 5",
+// "fd 5 and 9".
+func descriptors(s *inspect.Socket, p *fdscan.Process, counts func(*inspect.Holder) bool) string {
 	var numbers []string
 	for _, h := range s.Holders {
-		if h.Process == p && (h.Via == fdscan.ViaTable || h.Via == fdscan.ViaThread) {
+		if h.Process == p && (h.Via == fdscan.ViaTable || h.Via == fdscan.ViaThread) && counts(h) {
 			numbers = append(numbers, fmt.Sprint(h.FD))
 		}
 	}

@@ -1,0 +1,178 @@
+package rules_test
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/inspect/rules"
+)
+
+func TestRulesAreDocumented(t *testing.T) {
+	id := regexp.MustCompile(`^FD[1-9]\d\d$`)
+	name := regexp.MustCompile(`^[a-z]+(-[a-z]+)+$`)
+	seen := map[string]bool{}
+	for _, r := range rules.All() {
+		if !id.MatchString(r.ID) || !name.MatchString(r.Name) || seen[r.ID] || seen[r.Name] {
+			t.Errorf("rule %q %q", r.ID, r.Name)
+		}
+		seen[r.ID], seen[r.Name] = true, true
+		if r.Title == "" || strings.HasSuffix(r.Title, ".") || r.Severity == 0 || r.Check == nil || len(r.Cures) == 0 || r.Starved == nil {
+			t.Errorf("%s: title %q, severity %v, %d cures, check %v, starved %v", r.ID, r.Title, r.Severity, len(r.Cures), r.Check != nil, r.Starved != nil)
+		}
+		for line := range strings.Lines(r.Text) {
+			if len(line) > 81 || strings.TrimRight(line, " \n") != strings.TrimSuffix(line, "\n") {
+				t.Errorf("%s: line %q", r.ID, line)
+			}
+		}
+		for _, c := range r.Cures {
+			if c.Language == "" || c.Text == "" {
+				t.Errorf("%s: cure %+v", r.ID, c)
+			}
+		}
+		if rules.Find(strings.ToLower(r.ID)) != r || rules.Find(strings.ToUpper(r.Name)) != r {
+			t.Errorf("%s is not found", r.ID)
+		}
+	}
+	if len(seen) == 0 || rules.Find("FD999") != nil || rules.Find("") != nil {
+		t.Error("what is no rule is found")
+	}
+}
+
+// process is one that idles in pause, was forked and has executed a program.
+func process(pid, ppid int, program string) *fdscan.Process {
+	return &fdscan.Process{
+		PID: pid, PPID: ppid, NSPIDs: []int{pid}, StartTicks: uint64(pid), State: 'S', Comm: program, Exe: "/bin/" + program,
+		ExeInode: uint64(len(program)), ExeDevice: 1, StackStart: uint64(pid) << 12, Group: 1, Session: 1, Threads: 1,
+		Evidence: &fdscan.Evidence{Waits: []fdscan.Wait{{TID: pid, Call: "pause", Kind: fdscan.WaitPassive}}},
+	}
+}
+
+// copied makes p a bare fork of its parent.
+func copied(p, parent *fdscan.Process) *fdscan.Process {
+	p.Exe, p.ExeInode, p.StackStart, p.Unexeced, p.Comm = parent.Exe, parent.ExeInode, parent.StackStart, true, parent.Comm
+	return p
+}
+
+const inode = 4711
+
+// serves makes p accept from the socket.
+func serves(p *fdscan.Process) *fdscan.Process {
+	p.Evidence.Waits = []fdscan.Wait{{TID: p.PID, Call: "accept4", Kind: fdscan.WaitOn, Inodes: []uint64{inode}}}
+	return p
+}
+
+func holder(p *fdscan.Process, fd int, cloexec bool) *fdscan.Holder {
+	return &fdscan.Holder{Process: p, FD: fd, Slot: -1, Via: fdscan.ViaTable, CloseOnExec: &cloexec}
+}
+
+// findings are what the rules say of a listener with these holders.
+func findings(t *testing.T, holders ...*fdscan.Holder) []inspect.Finding {
+	t.Helper()
+	return answer(t, holders...).Findings
+}
+
+func answer(t *testing.T, holders ...*fdscan.Holder) *inspect.Answer {
+	t.Helper()
+	s := &fdscan.Socket{
+		Protocol: fdscan.TCP, Family: fdscan.Inet, State: fdscan.Listen, Inode: inode, NetNSMine: true,
+		Local: fdscan.Endpoint{Addr: netip.MustParseAddr("127.0.0.1"), Port: 18080}, Holders: holders,
+	}
+	snap := &fdscan.Snapshot{Sockets: []*fdscan.Socket{s}, Processes: map[int]*fdscan.Process{1: process(1, 0, "init")}, TablesComplete: true, HoldersComplete: true}
+	for _, h := range holders {
+		snap.Processes[h.Process.PID] = h.Process
+	}
+	target, err := fdscan.ParseTarget("18080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inspect.Who(snap, []fdscan.Target{target}, rules.All(), false)
+}
+
+func texts(fs []inspect.Finding) []string {
+	all := []string{}
+	for _, f := range fs {
+		all = append(all, fmt.Sprintf("%s %s %d: %s", f.Rule.ID, f.Severity, f.Process.PID, f.Message))
+	}
+	return all
+}
+
+func TestMessages(t *testing.T) {
+	server := func() *fdscan.Process { return serves(process(10, 1, "server")) }
+	master := process(10, 1, "server")
+	orphan := copied(process(11, 1, "server"), master)
+	orphan.Group = 10
+	for name, tt := range map[string]struct {
+		holders []*fdscan.Holder
+		want    []string
+	}{
+		"all is well": {holders: []*fdscan.Holder{holder(server(), 3, true)}},
+		"inheritable": {
+			[]*fdscan.Holder{holder(server(), 3, false)},
+			[]string{"FD103 note 10: pid 10 (server) opened the listener 127.0.0.1:18080 without FD_CLOEXEC (fd 3): the next program that it starts inherits it"},
+		},
+		"crossed exec": {
+			[]*fdscan.Holder{holder(server(), 3, true), holder(process(11, 10, "sleep"), 3, false)},
+			[]string{"FD101 error 11: pid 11 (sleep) carries the listener 127.0.0.1:18080 of pid 10 (server) across exec: fd 3 lacks FD_CLOEXEC"},
+		},
+		"kept by fork, served by another": {
+			[]*fdscan.Holder{holder(server(), 3, true), holder(copied(process(11, 10, ""), server()), 3, true)},
+			[]string{"FD102 error 11: pid 11 (server) keeps the listener 127.0.0.1:18080 by fd 3, a copy that fork made, and does not serve it; another process does"},
+		},
+		"kept by fork, served by nobody": {
+			[]*fdscan.Holder{holder(master, 3, true), holder(copied(process(11, 10, ""), master), 3, true)},
+			[]string{"FD102 warning 11: pid 11 (server) keeps the listener 127.0.0.1:18080 by fd 3, a copy that fork made, and does not serve it"},
+		},
+		"kept by fork, its opener gone": {
+			[]*fdscan.Holder{holder(orphan, 3, true)},
+			[]string{"FD102 error 11: pid 11 (server) keeps the listener 127.0.0.1:18080 by fd 3, a copy that fork made, and does not serve it; its opener has exited: the port stays taken"},
+		},
+	} {
+		got := texts(findings(t, tt.holders...))
+		if diff := cmp.Diff(tt.want, got); diff != "" && len(tt.want)+len(got) > 0 {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestSeveralDescriptorsInOneFinding(t *testing.T) {
+	server, sleep := serves(process(10, 1, "server")), process(11, 10, "sleep")
+	fs := findings(t, holder(server, 3, true), holder(sleep, 3, false), holder(sleep, 7, true), holder(sleep, 9, false))
+	want := []string{"FD101 error 11: pid 11 (sleep) carries the listener 127.0.0.1:18080 of pid 10 (server) across exec: fd 3 and 9 lack FD_CLOEXEC"}
+	if diff := cmp.Diff(want, texts(fs)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A restart changes numbers, and no fingerprint; another program does.
+func TestFingerprints(t *testing.T) {
+	print := func(pid int, program string) string {
+		fs := findings(t, holder(serves(process(pid, 1, "server")), 3, true), holder(process(pid+1, pid, program), 3, false))
+		i := slices.IndexFunc(fs, func(f inspect.Finding) bool { return f.Rule.ID == "FD101" })
+		if i < 0 {
+			t.Fatalf("findings %v", texts(fs))
+		}
+		return fs[i].Fingerprint
+	}
+	if print(10, "sleep") != print(20, "sleep") || print(10, "sleep") == print(10, "tail") {
+		t.Error("fingerprints depend on pids, or do not on programs")
+	}
+}
+
+// A rule that could not look is not passed.
+func TestStarvedRules(t *testing.T) {
+	a := answer(t)
+	if len(a.NotEvaluated) != len(rules.All()) || len(a.Findings) != 0 {
+		t.Errorf("%d of %d rules are not evaluated", len(a.NotEvaluated), len(rules.All()))
+	}
+	if a := answer(t, holder(serves(process(10, 1, "server")), 3, true)); len(a.NotEvaluated) != 0 {
+		t.Errorf("not evaluated: %+v", a.NotEvaluated)
+	}
+}
