@@ -2,6 +2,7 @@ package tracee
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -52,8 +53,10 @@ func (c conn) send(message any) error {
 	return unix.Sendto(int(c), packet, unix.MSG_NOSIGNAL, nil)
 }
 
-// receive waits for the next message; io.EOF is the end of the connection, and
-// EAGAIN that the time is over.
+// errSilence is the error when the time to receive something is over.
+var errSilence = errors.New("it does not answer")
+
+// receive waits for the next message; io.EOF is the end of the connection.
 func (c conn) receive(message any) error {
 	buffer := make([]byte, packetSize)
 	for {
@@ -61,6 +64,8 @@ func (c conn) receive(message any) error {
 		switch {
 		case err == unix.EINTR:
 			continue
+		case err == unix.EAGAIN: // SO_RCVTIMEO
+			return errSilence
 		case err != nil:
 			return err
 		case n == 0:

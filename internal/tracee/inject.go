@@ -57,7 +57,10 @@ func (e *engine) call(o op, arguments []uint64) callResult {
 	}
 	e.calling.Lock()
 	defer e.calling.Unlock()
-	if e.waiter.hungUp() {
+	switch {
+	case e.stuck:
+		return callResult{Problem: "an earlier call did not come back in time, and all was let go"}
+	case e.waiter.hungUp():
 		return callResult{Problem: "the caller has given up"}
 	}
 	var args [6]uint64

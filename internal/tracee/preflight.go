@@ -52,6 +52,10 @@ func find(target Target) (*process, *Refusal) {
 	if !implemented {
 		return nil, &Refusal{Reason: Architecture, PID: target.PID, Detail: "stray cannot act on processes of this processor architecture"}
 	}
+	// With the /proc of another pid namespace the numbers would be others'.
+	if self, err := os.Readlink(procRoot + "/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return nil, &Refusal{Reason: Unreadable, PID: target.PID, Detail: "cannot be told from others: " + procRoot + " is not that of this pid namespace"}
+	}
 	p, err := openProcess(target.PID)
 	if err != nil {
 		return nil, unreadable(target.PID, err)

@@ -40,6 +40,9 @@ const (
 	SharedTable Reason = "shared-table"
 	// NoThread: no thread is in a state in which a call can be made.
 	NoThread Reason = "no-thread"
+	// Changed is for operations: what they were to act on is not what it was
+	// when they were planned.
+	Changed Reason = "changed"
 	// Unreadable: something that has to be known first could not be read.
 	Unreadable Reason = "unreadable"
 )

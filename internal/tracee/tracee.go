@@ -12,9 +12,19 @@
 // waits for nobody while the target stands still. [HelperMain] has to be the
 // first thing in main.
 //
+//	var closeFD = tracee.Register("close", func(s *tracee.Stopped, fd int) (struct{}, error) {
+//		// Is it still the descriptor that was meant? Nobody can change it now.
+//		return struct{}{}, s.Close(fd)
+//	})
+//
+//	target, err := tracee.Identify(pid)
+//	_, report, err := closeFD.Do(ctx, target, tracee.Options{FDs: []int{fd}}, fd)
+//
 // One risk remains and cannot be removed: whoever kills the helper by SIGKILL
 // in the microseconds (Report.Window) in which a thread runs the injected call
-// leaves that thread with registers that are not its own.
+// leaves that thread with registers that are not its own. A lesser one concerns
+// users without CAP_SYS_PTRACE: a program with the setuid bit that the target
+// runs in the microseconds before it stops gets no privilege, as under any tracer.
 package tracee
 
 import (
