@@ -50,8 +50,8 @@ func copySocket(r Ref, inode uint64) (int, error) {
 }
 
 // askOptions asks s, through its descriptor r, for the options that bind(2)
-// depends on; and whether it is an MPTCP socket that is bound and nothing else,
-// which only shows as the TCP socket beneath.
+// depends on; whether it is an MPTCP socket that is bound and nothing else, which
+// only shows as the TCP socket beneath; and who listens on a unix socket.
 func (s *Socket) askOptions(r Ref) error {
 	fd, err := copySocket(r, s.Inode)
 	if err != nil {
@@ -59,6 +59,11 @@ func (s *Socket) askOptions(r Ref) error {
 	}
 	defer unix.Close(fd)
 	s.ReuseAddr, s.ReusePort = boolOption(fd, unix.SO_REUSEADDR), boolOption(fd, unix.SO_REUSEPORT)
+	if s.Protocol == Unix && s.State == Listen {
+		if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			s.ListenedBy = int(peer.Pid)
+		}
+	}
 	if s.State != Bound {
 		return nil
 	}

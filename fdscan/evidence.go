@@ -176,9 +176,15 @@ func (l *lookup) options() {
 	if l.Detached {
 		return
 	}
+	var listeners []*Socket
 	for _, s := range l.snap.Sockets {
-		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(l.snap.Sockets, func(o *Socket) bool { return o.NetNSMine && o.Accepts(s) })
-		if s.ReuseAddr != nil || s.Protocol == Unix || blocked {
+		if s.State == Listen && s.NetNSMine {
+			listeners = append(listeners, s)
+		}
+	}
+	for _, s := range l.snap.Sockets {
+		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners, func(o *Socket) bool { return o.Accepts(s) })
+		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
 			continue
 		}
 		var g *Gap
@@ -188,6 +194,7 @@ func (l *lookup) options() {
 			}
 			err := s.askOptions(Ref{PID: h.Process.PID, TID: h.TID, FD: h.FD})
 			if err == nil {
+				l.process(s.ListenedBy)
 				g = nil
 				break
 			}

@@ -20,11 +20,27 @@ var (
 	// of descriptors: NODE_CHANNEL_FD, GUNICORN_FD, EINHORN_FD_0, and NGINX
 	// (which an nginx that replaces itself sets to "6;7;").
 	variableForDescriptor = lazy(`(?:^|_)FDS?(?:_\d+)?$|^NGINX$|_SOCKETS?$`)
+	// variableForAddress is one that carries addresses, each with its number:
+	// "127.0.0.1:80=4;[::1]:80=5" (Server::Starter, php-fpm), "3:tcp://…" (puma).
+	variableForAddress = lazy(`^SERVER_STARTER_PORT$|^FPM_SOCKETS$|^PUMA_INHERIT_\d+$`)
+	besideAddress      = lazy(`=(\d+)(?:[;,]|$)|^(\d+):`)
 	// jobserver is how make(1) passes its pipe: --jobserver-auth=3,4.
 	jobserver = lazy(`--jobserver-(?:auth|fds)=(\d+),(\d+)`)
 	numbers   = lazy(`\d+`)
 	isNumbers = lazy(`^\d+(?:[,;:]\d+)*[,;:]?$`)
 )
+
+// mostNamed bounds how many descriptors are looked for, and mostWords how much
+// is kept of the words that name one: a process chooses its arguments.
+const mostNamed, mostWords = 1 << 12, 120
+
+// brief cuts words to a length that can be shown.
+func brief(words string) string {
+	if len(words) <= mostWords {
+		return words
+	}
+	return strings.ToValidUTF8(words[:mostWords], "") + "…"
+}
 
 // handOvers returns the descriptors that the arguments or the environment of a
 // process name, by the words that name them, and how many LISTEN_FDS passes to
@@ -33,7 +49,7 @@ var (
 func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string, activated int) {
 	named = map[int]string{}
 	name := func(number, words string) {
-		if fd, err := strconv.Atoi(number); err == nil && named[fd] == "" {
+		if fd, err := strconv.Atoi(number); err == nil && named[fd] == "" && len(named) < mostNamed {
 			named[fd] = words
 		}
 	}
@@ -41,13 +57,14 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 		if i == 0 {
 			continue
 		}
-		for _, m := range namedInArgument().FindAllStringSubmatch(arg, -1) {
-			for _, n := range numbers().FindAllString(m[1], -1) {
-				name(n, "argument "+arg)
+		for _, m := range namedInArgument().FindAllStringSubmatch(arg, mostNamed) {
+			words := "argument " + brief(arg)
+			for _, n := range numbers().FindAllString(m[1], mostNamed) {
+				name(n, words)
 			}
 		}
 		if i+1 < len(cmdline) && optionForDescriptor().MatchString(arg) {
-			name(cmdline[i+1], "argument "+arg+" "+cmdline[i+1])
+			name(cmdline[i+1], "argument "+brief(arg+" "+cmdline[i+1]))
 		}
 	}
 	var listenFDs, listenPID int
@@ -62,13 +79,19 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 		case key == "LISTEN_PID":
 			listenPID, _ = strconv.Atoi(value)
 		case key == "MAKEFLAGS":
-			for _, m := range jobserver().FindAllStringSubmatch(value, -1) {
-				name(m[1], "environment "+m[0])
-				name(m[2], "environment "+m[0])
+			for _, m := range jobserver().FindAllStringSubmatch(value, mostNamed) {
+				name(m[1], "environment "+brief(m[0]))
+				name(m[2], "environment "+brief(m[0]))
 			}
 		case variableForDescriptor().MatchString(key) && isNumbers().MatchString(value):
-			for _, n := range numbers().FindAllString(value, -1) {
-				name(n, "environment "+key+"="+value)
+			words := "environment " + brief(key+"="+value)
+			for _, n := range numbers().FindAllString(value, mostNamed) {
+				name(n, words)
+			}
+		case variableForAddress().MatchString(key):
+			words := "environment " + brief(key+"="+value)
+			for _, m := range besideAddress().FindAllStringSubmatch(value, mostNamed) {
+				name(m[1]+m[2], words)
 			}
 		}
 	}

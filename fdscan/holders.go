@@ -158,8 +158,12 @@ func (l *lookup) pipe(inode uint64) *Object {
 	return o
 }
 
-// process returns what is known of pid, reading it once; nil when it has ended.
+// process returns what is known of pid, reading it once; nil when it has ended,
+// and for the pid 0 of nobody.
 func (l *lookup) process(pid int) *Process {
+	if pid <= 0 {
+		return nil
+	}
 	p, known := l.snap.Processes[pid]
 	if !known {
 		p, _ = l.readProcess(pid)

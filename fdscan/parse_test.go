@@ -3,6 +3,7 @@ package fdscan
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -404,6 +405,9 @@ func TestHandOvers(t *testing.T) {
 		"gunicorn":                             {environ: []string{"GUNICORN_FD=5,6"}, want: map[int]string{5: "environment GUNICORN_FD=5,6", 6: "environment GUNICORN_FD=5,6"}},
 		"einhorn":                              {environ: []string{"EINHORN_FD_0=4", "EINHORN_FD_COUNT=1"}, want: map[int]string{4: "environment EINHORN_FD_0=4"}},
 		"nginx that replaces itself":           {environ: []string{"NGINX=6;7;"}, want: map[int]string{6: "environment NGINX=6;7;", 7: "environment NGINX=6;7;"}},
+		"Server::Starter":                      {environ: []string{"SERVER_STARTER_PORT=127.0.0.1:80=4;[::1]:8080=5;9000=6"}, want: map[int]string{4: "environment SERVER_STARTER_PORT=127.0.0.1:80=4;[::1]:8080=5;9000=6", 5: "environment SERVER_STARTER_PORT=127.0.0.1:80=4;[::1]:8080=5;9000=6", 6: "environment SERVER_STARTER_PORT=127.0.0.1:80=4;[::1]:8080=5;9000=6"}},
+		"php-fpm that replaces itself":         {environ: []string{"FPM_SOCKETS=127.0.0.1:9000=7"}, want: map[int]string{7: "environment FPM_SOCKETS=127.0.0.1:9000=7"}},
+		"puma":                                 {environ: []string{"PUMA_INHERIT_0=5:tcp://0.0.0.0:3000"}, want: map[int]string{5: "environment PUMA_INHERIT_0=5:tcp://0.0.0.0:3000"}},
 		"make's jobserver": {
 			environ: []string{"MAKEFLAGS= -j4 --jobserver-auth=3,4"},
 			want:    map[int]string{3: "environment --jobserver-auth=3,4", 4: "environment --jobserver-auth=3,4"},
@@ -427,6 +431,24 @@ func TestHandOvers(t *testing.T) {
 		if diff := cmp.Diff(tt.want, named, cmpopts.EquateEmpty()); diff != "" || activated != tt.activated {
 			t.Errorf("%s: activated %d, want %d (-want +got):\n%s", name, activated, tt.activated, diff)
 		}
+	}
+}
+
+// Arguments that name very many descriptors cost little.
+func TestHandOversOfHostileArguments(t *testing.T) {
+	long := "fds=" + strings.Repeat("7,", 1<<16) + "8"
+	var b strings.Builder
+	for fd := range 1 << 16 {
+		b.WriteString(strconv.Itoa(fd) + ",")
+	}
+	many := b.String()
+	named, _ := handOvers([]string{"x", long, "fds=" + many + "9"}, []byte("A_FDS="+many+"1"), 1)
+	size := 0
+	for _, words := range named {
+		size += len(words)
+	}
+	if len(named) > 1<<12 || size > 1<<20 || !strings.HasSuffix(named[7], "…") {
+		t.Errorf("%d descriptors in %d bytes, 7 by %q", len(named), size, named[7])
 	}
 }
 

@@ -93,6 +93,9 @@ type Socket struct {
 	// ReuseAddr and ReusePort are the socket options of these names, read
 	// through a holder's descriptor; nil when that was not possible.
 	ReuseAddr, ReusePort *bool
+	// ListenedBy is the process that called listen(2) on a unix socket
+	// (SO_PEERCRED of the listener); 0 when that is not known.
+	ListenedBy int
 	// FileAsked reports a unix socket that was bound to the very file that was
 	// asked for, which has one meaning in every network namespace.
 	FileAsked bool

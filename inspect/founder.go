@@ -14,6 +14,9 @@ func (j *jury) founder(p *party) Origin {
 	if o, ok := handedOver(p); ok {
 		return o
 	}
+	if o, ok := j.listener(p); ok {
+		return o
+	}
 	if o, ok := inFlight(p); ok {
 		return o
 	}
@@ -94,7 +97,7 @@ func (j *jury) besides(p, server *party) Origin {
 // remains judges a root when no root serves: either it opened the socket, or it
 // is what an opener has left behind.
 func (j *jury) remains(p *party) Origin {
-	lost := j.lostParent(p)
+	lost, other := j.lostParent(p), j.otherListener(p)
 	o := Origin{OpenerExited: lost != ""}
 	closed, known := p.closedByExec()
 	copied := p.process.Unexeced
@@ -106,11 +109,20 @@ func (j *jury) remains(p *party) Origin {
 		if p.hasUse() {
 			o.say("its children have it from it, and may use it")
 		}
-	case j.isServed() && p.serving == Idle && copied && lost != "":
+	case j.isServed() && p.serving == Idle && copied && (lost != "" || other):
 		o.Kind, o.Leak = Forked, true
 		o.say("a copy that fork made: it has executed no program since")
 		j.sayOpener(p, &o, lost)
 		j.sayIdle(p, &o)
+	case other && p.survivesExec() && !copied && p.serving.No() && !p.hasUse():
+		o.Kind, o.Leak = Execed, true
+		o.say("FD_CLOEXEC is clear, and another process called listen(2)")
+		j.sayOpener(p, &o, lost)
+		j.sayIdle(p, &o)
+	case other && known && closed && !copied:
+		o.Kind = Received
+		o.say("FD_CLOEXEC is set, so that it did not come through exec, and another process called listen(2)")
+		j.sayOpener(p, &o, lost)
 	case known && closed && !copied:
 		// It has not come through the exec that made this program, and
 		// there is nobody that it could be from.
@@ -137,11 +149,23 @@ func (j *jury) remains(p *party) Origin {
 	return o
 }
 
+// otherListener reports that another process than p called listen(2).
+func (j *jury) otherListener(p *party) bool {
+	return j.socket.ListenedBy != 0 && !slices.ContainsFunc(p.processes, func(q *fdscan.Process) bool { return q.PID == j.socket.ListenedBy })
+}
+
 // sayOpener tells what is known of the opener.
 func (j *jury) sayOpener(p *party, o *Origin, lost string) {
-	if lost != "" {
+	opener := j.snap.Processes[j.socket.ListenedBy]
+	switch {
+	case lost != "":
 		o.say("%s", lost)
-	} else if parent := j.snap.Parent(p.process); parent != nil && parent.PID != 1 {
+		return
+	case j.otherListener(p) && opener != nil && elder(opener, p.process) < 0:
+		o.say("pid %d (%s), which called listen(2), does not hold it now", opener.PID, opener.Comm)
+		return
+	}
+	if parent := j.snap.Parent(p.process); parent != nil && parent.PID != 1 {
 		o.say("its parent, pid %d (%s), does not hold it now", parent.PID, parent.Comm)
 	}
 }
@@ -160,6 +184,8 @@ func (j *jury) lostParent(p *party) string {
 	}
 	parent := j.snap.Parent(q)
 	switch {
+	case j.otherListener(p) && ended(j.socket.ListenedBy):
+		return fmt.Sprintf("pid %d, which called listen(2) (SO_PEERCRED of the socket), has exited", j.socket.ListenedBy)
 	case ended(q.Group):
 		return fmt.Sprintf("the leader of its process group, pid %d, has exited", q.Group)
 	case ended(q.Session):

@@ -95,8 +95,8 @@ func (o *Origin) say(format string, args ...any) {
 func handedOver(p *party) (o Origin, ok bool) {
 	for _, h := range p.holders {
 		e := h.Process.Evidence
-		if h.Via != fdscan.ViaTable || e == nil {
-			continue
+		if h.Via != fdscan.ViaTable || e == nil || h.Process.Unexeced {
+			continue // a copy has the words of what it was copied from
 		}
 		switch words := e.HandOvers[h.FD]; {
 		case e.Activated > 0 && h.FD >= 3 && h.FD < 3+e.Activated:
@@ -105,13 +105,21 @@ func handedOver(p *party) (o Origin, ok bool) {
 			}}, true
 		case words != "":
 			return Origin{Kind: Intended, Evidence: []string{fmt.Sprintf("fd %d is named in %s", h.FD, words)}}, true
-		case h.FD <= 2 && !h.Process.Unexeced:
+		case h.FD <= 2:
 			return Origin{Kind: Intended, Evidence: []string{
 				fmt.Sprintf("it is fd %d, where inetd and FastCGI put it for a program: nothing comes there by accident", h.FD),
 			}}, true
 		}
 	}
 	return Origin{}, false
+}
+
+// listener is the origin of what SO_PEERCRED proves to have called listen(2).
+func (j *jury) listener(p *party) (Origin, bool) {
+	if !slices.ContainsFunc(p.processes, func(q *fdscan.Process) bool { return q.PID == j.socket.ListenedBy }) {
+		return Origin{}, false
+	}
+	return Origin{Kind: Opened, Certain: true, Evidence: []string{"it called listen(2): SO_PEERCRED of the socket"}}, true
 }
 
 // inFlight is the origin of what is held in messages alone.
@@ -129,6 +137,9 @@ func (j *jury) heir(p *party) Origin {
 	from := p.parent.process
 	if o, ok := handedOver(p); ok {
 		o.From = from
+		return o
+	}
+	if o, ok := j.listener(p); ok {
 		return o
 	}
 	if o, ok := inFlight(p); ok {

@@ -1,7 +1,9 @@
 package inspect_test
 
 import (
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -274,6 +276,48 @@ var originStories = map[string]struct {
 		d: fork from a, certain, idle, leak
 		FD102 error d`,
 	},
+	"a unix listener tells who listens": {
+		`listen unix NAME cloexec=1 name=web
+		fork { serve accept web } ; fork { serve pause }
+		serve accept web`,
+		`a: opened, certain, serves
+		b: intended from a, certain, serves
+		c: fork from a, certain, idle, leak
+		FD102 error c`,
+	},
+	"a unix listener whose opener has died": {
+		`exec { session ; listen unix NAME cloexec=1 name=web ; fork { serve pause } ; exit }`,
+		`c: fork, idle, leak, opener exited
+		FD102 error c`,
+	},
+	"a unix listener whose opener has let go": {
+		`listen unix NAME cloexec=1 name=web
+		fork { serve sleep }
+		close web
+		serve pause`,
+		`b: fork, idle, leak
+		FD102 error b`,
+	},
+	"a unix listener in a program that could listen, and did not": {
+		`listen unix NAME name=web
+		exec as=helper { serve sleep }
+		close web
+		serve pause`,
+		`b: exec, idle, leak
+		FD101 error b`,
+	},
+	"a copy of an activated service": {
+		`exec LISTEN_FDS=1 LISTEN_PID=self as=service { listen tcp4 127.0.0.1:0 fd=3 cloexec=1 name=web ; fork { serve pause } ; serve accept web }`,
+		`b: intended, certain, serves
+		c: fork from b, certain, idle, leak
+		FD102 error c`,
+	},
+	"a copy of a program with a named descriptor": {
+		`exec SERVER_FD=7 as=service { listen tcp4 127.0.0.1:0 fd=7 cloexec=1 name=web ; fork { serve pause } ; serve accept web }`,
+		`b: intended, serves
+		c: fork from b, certain, idle, leak
+		FD102 error c`,
+	},
 	"socket activation": {
 		`listen tcp4 127.0.0.1:0 cloexec=1 name=web
 		exec LISTEN_FDS=1 LISTEN_PID=self pass=web as=service { serve sleep }
@@ -355,6 +399,8 @@ func TestOrigins(t *testing.T) {
 				}
 				story.script = strings.ReplaceAll(story.script, "FIFO", fifo)
 			}
+			name := "@" + filepath.Base(t.TempDir()) + strconv.Itoa(os.Getpid())
+			story.script = strings.ReplaceAll(story.script, "NAME", name)
 			if strings.Contains(story.script, "uring") {
 				testenv.NeedIOURing(t)
 			}
@@ -365,7 +411,11 @@ func TestOrigins(t *testing.T) {
 					s = p.Sockets
 				}
 			}
-			roles(role).check(t, s[0].Local.String(), s[0].Inode, strings.Split(story.want, "\n")...)
+			target := s[0].Local.String()
+			if s[0].Path != "" {
+				target = "unix:" + s[0].Path
+			}
+			roles(role).check(t, target, s[0].Inode, strings.Split(story.want, "\n")...)
 		})
 	}
 }
