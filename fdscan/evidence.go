@@ -58,6 +58,9 @@ func (l *lookup) recheck() {
 		if !known {
 			same = l.startTicks(p.PID) == p.StartTicks
 			alive[p.PID] = same
+			if !same {
+				delete(l.snap.Processes, p.PID) // another may have the number now
+			}
 		}
 		if !same || link == "" || h.Via != ViaTable && h.Via != ViaThread {
 			return same
@@ -65,12 +68,20 @@ func (l *lookup) recheck() {
 		text, err := os.Readlink(l.descriptorPath("fd", p.PID, h.TID, h.FD))
 		return err == nil && text == link
 	}
+	drop := func(of any, holders []*Holder, link string) []*Holder {
+		return slices.DeleteFunc(holders, func(h *Holder) bool {
+			if check(h, link) {
+				return false
+			}
+			delete(l.held, keyOf(of, h))
+			return true
+		})
+	}
 	for _, s := range l.snap.Sockets {
-		link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
-		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !check(h, link) })
+		s.Holders = drop(s, s.Holders, "socket:["+strconv.FormatUint(s.Inode, 10)+"]")
 	}
 	for _, o := range l.snap.Objects {
-		o.Holders = slices.DeleteFunc(o.Holders, func(h *Holder) bool { return !check(h, "") })
+		o.Holders = drop(o, o.Holders, "")
 	}
 }
 

@@ -101,9 +101,9 @@ func (l *lookup) hold(r Ref) {
 		}
 		l.holdSocket(r.Inode, h)
 	case RefFile:
-		l.files[r.File].hold(h)
+		l.holdObject(l.files[r.File], h)
 	case RefPipe:
-		l.pipe(r.Inode).hold(h)
+		l.holdObject(l.pipe(r.Inode), h)
 	case RefRing:
 	}
 }
@@ -111,20 +111,42 @@ func (l *lookup) hold(r Ref) {
 // holdSocket adds a holder to what was asked for with this inode.
 func (l *lookup) holdSocket(inode uint64, h *Holder) {
 	for _, s := range l.sockets[inode] {
-		s.Holders = addHolder(s.Holders, h)
+		if l.isNew(s, h) {
+			s.Holders = append(s.Holders, h)
+		}
 	}
 }
 
-func (o *Object) hold(h *Holder) { o.Holders = addHolder(o.Holders, h) }
-
-// addHolder adds h, unless an earlier walk has found it.
-func addHolder(holders []*Holder, h *Holder) []*Holder {
-	for _, other := range holders {
-		if other.Process == h.Process && other.TID == h.TID && other.FD == h.FD && other.Slot == h.Slot && other.Via == h.Via && other.Note == h.Note {
-			return holders
-		}
+func (l *lookup) holdObject(o *Object, h *Holder) {
+	if l.isNew(o, h) {
+		o.Holders = append(o.Holders, h)
 	}
-	return append(holders, h)
+}
+
+// holding tells the holders of a socket or an object apart.
+type holding struct {
+	of           any
+	pid, tid, fd int
+	slot         int
+	via          Via
+	note         string
+}
+
+func keyOf(of any, h *Holder) holding {
+	return holding{of, h.Process.PID, h.TID, h.FD, h.Slot, h.Via, h.Note}
+}
+
+// isNew reports whether no earlier walk has found the same.
+func (l *lookup) isNew(of any, h *Holder) bool {
+	key := keyOf(of, h)
+	if l.held[key] {
+		return false
+	}
+	if l.held == nil {
+		l.held = map[holding]bool{}
+	}
+	l.held[key] = true
+	return true
 }
 
 // holdLink adds a holder to the socket or pipe that a link text names, if that
@@ -134,7 +156,7 @@ func (l *lookup) holdLink(link string, h *Holder) {
 		l.holdSocket(inode, h)
 	}
 	if inode, ok := linkInode(link, "pipe:["); ok && l.asksInode(inode) {
-		l.pipe(inode).hold(h)
+		l.holdObject(l.pipe(inode), h)
 	}
 }
 

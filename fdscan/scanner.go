@@ -111,6 +111,7 @@ type lookup struct {
 	unixFiles map[FileID]bool
 	users     map[uint32]string
 	gaps      map[Gap]bool
+	held      map[holding]bool
 	withRing  map[int]bool // processes with a descriptor of an io_uring instance
 	// others are the network namespaces besides the caller's.
 	others          []namespace

@@ -3,6 +3,7 @@ package fdscan
 import (
 	"context"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -123,20 +124,19 @@ type shard struct {
 	want  Want
 	found func(Ref)
 	gap   func(Gap)
-	// seen are the descriptors of this process that were found; with onlyNew,
-	// one that is like another is not told of again.
-	seen    []Ref
-	onlyNew bool
-	path    []byte
-	dents   []byte
-	tasks   []byte
-	link    [64]byte
+	path  []byte
+	dents []byte
+	tasks []byte
+	link  [64]byte
+	// uncompared reports a table that may be the process's own: then only
+	// what differs is told, and told keeps it, for tables alike.
+	uncompared bool
+	told       []Ref
 }
 
 // process reads the tables of one process: its own, and those of threads that
 // have left it.
 func (s *shard) process(pid int) {
-	s.seen = s.seen[:0]
 	switch entries, err := s.table(pid, 0); {
 	case gone(err):
 		return
@@ -183,6 +183,7 @@ func (s *shard) threads(pid int, leaderEmpty bool) {
 		return
 	}
 	defer unix.Close(fd)
+	s.told = s.told[:0]
 	uncompared, untold := 0, false
 	for {
 		n, err := unix.Getdents(fd, s.tasks)
@@ -205,9 +206,9 @@ func (s *shard) threads(pid int, leaderEmpty bool) {
 				}
 			case uncompared < maxUncompared:
 				uncompared++
-				s.onlyNew = true
+				s.uncompared = true
 				_, _ = s.table(pid, tid)
-				s.onlyNew = false
+				s.uncompared = false
 			default:
 				untold = true
 			}
@@ -220,15 +221,16 @@ func (s *shard) threads(pid int, leaderEmpty bool) {
 const maxUncompared = 64
 
 // sameTable reports whether tid uses one of the descriptor tables of tids; known
-// is false when that cannot be told. What has ended uses none any more.
+// is false when that cannot be told.
 func sameTable(tids []int, tid int) (same, known bool) {
 	for _, other := range tids {
 		order, err := compareTables(other, tid)
 		switch {
-		case gone(err), err == nil && order == 0:
-			return true, true
+		case gone(err): // one of them, and the other may differ from the rest
 		case err != nil:
 			return false, false
+		case order == 0:
+			return true, true
 		}
 	}
 	return false, true
@@ -323,12 +325,23 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 
 // tell passes on a descriptor that was found.
 func (s *shard) tell(r Ref) {
-	alike := func(o Ref) bool { return o.FD == r.FD && o.Kind == r.Kind && o.Inode == r.Inode && o.File == r.File }
-	if s.onlyNew && slices.ContainsFunc(s.seen, alike) {
-		return
+	if s.uncompared {
+		alike := func(o Ref) bool { return o.FD == r.FD && o.Kind == r.Kind && o.Inode == r.Inode && o.File == r.File }
+		if s.leaderHas(r) || slices.ContainsFunc(s.told, alike) {
+			return
+		}
+		s.told = append(s.told, r)
 	}
-	s.seen = append(s.seen, r)
 	s.found(r)
+}
+
+// leaderHas reports whether a thread's descriptor leads where that of the same
+// number in the process's table does.
+func (s *shard) leaderHas(r Ref) bool {
+	name := "fd/" + strconv.Itoa(r.FD)
+	thread, err1 := os.Readlink(s.name(r.PID, r.TID, name))
+	leader, err2 := os.Readlink(s.name(r.PID, 0, name))
+	return err1 == nil && err2 == nil && thread == leader
 }
 
 // file compares the file behind a link with those wanted.
