@@ -1,0 +1,89 @@
+package fdscan
+
+import (
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/internal/sockdiag"
+)
+
+var inetStates = map[uint8]State{
+	sockdiag.Established: Established, sockdiag.SynSent: SynSent, sockdiag.SynRecv: SynRecv, sockdiag.NewSynRecv: SynRecv,
+	sockdiag.FinWait1: FinWait1, sockdiag.FinWait2: FinWait2, sockdiag.TimeWait: TimeWait, sockdiag.CloseWait: CloseWait,
+	sockdiag.LastAck: LastAck, sockdiag.Listen: Listen, sockdiag.Closing: Closing,
+	// A socket in CLOSE that the tables list has a port: it is bound only
+	// (asked for as state 13, answered as 7), or a datagram socket.
+	sockdiag.Close: Bound, sockdiag.BoundInactive: Bound,
+}
+
+var timers = map[uint8]string{1: "retransmit", 2: "keepalive", 3: "time_wait", 4: "probe"}
+
+func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
+	s := &Socket{
+		Protocol: p, Family: Inet, State: inetStates[row.State],
+		Local:  Endpoint{Addr: row.Local.Addr(), Port: row.Local.Port()},
+		Inode:  uint64(row.Inode),
+		Cookie: row.Cookie, CgroupID: row.CgroupID, Interface: row.Interface,
+	}
+	if row.Family == unix.AF_INET6 {
+		s.Family = Inet6
+	}
+	if row.Remote.Port() != 0 {
+		s.Remote = Endpoint{Addr: row.Remote.Addr(), Port: row.Remote.Port()}
+	}
+	if row.HasV6Only {
+		s.V6Only = &row.V6Only
+	}
+	s.setUID(row.UID)
+	if s.State == Listen {
+		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+	} else {
+		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+	}
+	if kind := timers[row.Timer]; kind != "" {
+		// Some kernels let the time of an overdue timer wrap around.
+		s.Timer = &Timer{Kind: kind, Expires: time.Duration(max(0, int32(row.Expires))) * time.Millisecond}
+	}
+	return s
+}
+
+// setUID notes the owner that a table reports. What has no owner any more
+// (TIME_WAIT, an orphan), or not yet (a connection in a backlog), is said to
+// have uid 0, which means nothing.
+func (s *Socket) setUID(uid uint32) {
+	if s.Inode != 0 || uid != 0 {
+		s.UID = &uid
+	}
+}
+
+var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
+
+func unixSocket(row *sockdiag.Unix) *Socket {
+	s := &Socket{
+		Protocol: Unix, Family: UnixPath, Type: unixTypes[row.Type], State: inetStates[row.State],
+		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie,
+	}
+	if s.State == Bound && s.Local.Path == "" {
+		s.State = Close
+	}
+	if row.HasUID {
+		s.UID = &row.UID
+	}
+	if s.State == Listen {
+		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+	} else {
+		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+	}
+	return s
+}
+
+// unixName writes an abstract name with '@' for its first NUL, and drops the
+// NUL that some programs count into the length of a path.
+func unixName(name string) string {
+	if strings.HasPrefix(name, "\x00") {
+		return "@" + name[1:]
+	}
+	return strings.TrimRight(name, "\x00")
+}
