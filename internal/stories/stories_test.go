@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -337,7 +338,19 @@ func forkRequest(t *testing.T, port int) (client net.Conn, child int) {
 		t.Fatal(err)
 	}
 	endByPID(t, child)
+	// Until it sleeps, one look cannot tell what it will do.
+	for end := time.Now().Add(20 * time.Second); !asleep(child); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the child does not come to rest")
+		}
+	}
 	return client, child
+}
+
+// asleep reports that a process waits.
+func asleep(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && bytes.Contains(stat, []byte(") S "))
 }
 
 // request asks the Asio server for something, on a connection of its own.
