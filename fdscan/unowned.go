@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // unowned deals with sockets that have an inode and no holder. Most have been
@@ -39,7 +41,10 @@ func (l *lookup) unowned(ctx context.Context, sees bool) error {
 			return err
 		}
 	}
-	if !sees || !l.snap.HoldersComplete || len(l.question.PIDs) > 0 || !l.hasUnowned() || l.keptUnseen() {
+	if len(l.question.PIDs) > 0 || !l.hasUnowned() || !sees && !HasCapability(unix.CAP_SYS_PTRACE) {
+		return nil
+	}
+	if l.keptUnseen() || !l.snap.HoldersComplete {
 		return nil
 	}
 	for _, s := range l.snap.Sockets {
