@@ -234,7 +234,7 @@ func TestMappingOnOverlayFS(t *testing.T) {
 		t.Skipf("this test needs overlayfs: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(merged, 0); err != nil {
+		if err := unix.Unmount(merged, unix.MNT_DETACH); err != nil {
 			t.Errorf("unmount: %v", err)
 		}
 	})
