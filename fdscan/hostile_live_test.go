@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,13 +57,8 @@ func TestNobodyMissesNothingInWhatHoldsNothing(t *testing.T) {
 		if g.PID == zombie.Process.Pid {
 			t.Errorf("the zombie is a gap: %+v", g)
 		}
-		// Field 9 of /proc/PID/stat has PF_KTHREAD; field 3 is the first.
-		const kernelThread = 0x00200000
-		fields := statFields(g.PID)
-		if len(fields) > 6 {
-			if flags, err := strconv.ParseUint(fields[6], 10, 64); err == nil && flags&kernelThread != 0 {
-				t.Errorf("a kernel thread is a gap: %+v", g)
-			}
+		if isKernelThread(g.PID) {
+			t.Errorf("a kernel thread is a gap: %+v", g)
 		}
 	}
 }

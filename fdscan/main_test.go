@@ -47,6 +47,11 @@ func look(t testing.TB, s *fdscan.Scanner, q fdscan.Question, targets ...string)
 	if err != nil {
 		t.Fatalf("look up %q: %v", targets, err)
 	}
+	for _, g := range snap.Gaps {
+		if isKernelThread(g.PID) {
+			t.Errorf("a kernel thread, which holds nothing, is a gap: %+v", g)
+		}
+	}
 	for _, s := range snap.Sockets {
 		for _, h := range s.Holders {
 			if snap.Processes[h.Process.PID] != h.Process {
@@ -58,6 +63,16 @@ func look(t testing.TB, s *fdscan.Scanner, q fdscan.Question, targets ...string)
 		}
 	}
 	return snap
+}
+
+// isKernelThread looks for PF_KTHREAD in field 9 of /proc/PID/stat.
+func isKernelThread(pid int) bool {
+	fields := statFields(pid)
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64) // the first is field 3
+	return err == nil && flags&0x00200000 != 0
 }
 
 // port is the target for a socket's port.

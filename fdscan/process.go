@@ -20,6 +20,8 @@ const userHZ = 100
 const (
 	forkedNoExec = 0x40       // PF_FORKNOEXEC
 	kernelThread = 0x00200000 // PF_KTHREAD
+	ioWorker     = 0x10       // PF_IO_WORKER, of io_uring
+	userWorker   = 0x4000     // PF_USER_WORKER
 )
 
 // readProcess reads what /proc says of one process. A fact that may not be

@@ -138,6 +138,11 @@ func (l *lookup) callOnClosed(pid, tid int) (call string, fd int) {
 	if _, err := os.Readlink(filepath.Join(task, "fd", strconv.Itoa(fd))); !errors.Is(err, fs.ErrNotExist) {
 		return "", 0
 	}
+	// A thread of the kernel's seems to be in read(2), and has no descriptors.
+	const kernels = kernelThread | ioWorker | userWorker
+	if stat, err := readStat(filepath.Join(task, "stat")); err != nil || stat.flags&kernels != 0 {
+		return "", 0
+	}
 	// The thread itself may have ended meanwhile.
 	if again, err := os.ReadFile(filepath.Join(task, "syscall")); err != nil || string(again) != string(text) {
 		return "", 0
