@@ -211,7 +211,7 @@ func (e *engine) stopThreads() *Refusal {
 			t.repair()
 			e.rearm(t)
 		}
-		if !all {
+		if !all || e.holdsAll() {
 			break
 		}
 		if members, whole, refusal = e.members(); refusal != nil {
@@ -234,6 +234,23 @@ func (e *engine) stopThreads() *Refusal {
 	}
 	e.report.Threads = len(e.threads)
 	return nil
+}
+
+// holdsAll reports whether the threads that were stopped are all that there are,
+// whatever table they have. It is quicker than a list.
+func (e *engine) holdsAll() bool {
+	for _, p := range e.processes {
+		held := 0
+		for _, t := range e.threads {
+			if t.pid == p.pid && t.at == atStop {
+				held++
+			}
+		}
+		if held != p.threadCount() {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *engine) becameAnother() *Refusal {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -33,27 +34,35 @@ func shelter() {
 	name := append([]byte(helperName), 0)
 	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	debug.SetGCPercent(-1) // it will not live long enough to need it
-	for number := uintptr(1); number <= 64; number++ {
-		switch unix.Signal(number) {
-		case unix.SIGCHLD, unix.SIGURG, // the waiter's and the runtime's
+	for signal := unix.Signal(1); signal <= 64; signal++ {
+		switch signal {
+		case unix.SIGCHLD, unix.SIGALRM, unix.SIGURG, // the waiter's, and the runtime's
 			unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGSYS:
 		default:
-			ignore(number)
+			const ignored = 1 // SIG_IGN
+			rtSigaction(signal, &sigaction{handler: ignored}, nil)
 		}
 	}
 	// Not the one to be killed when memory runs out; needs CAP_SYS_RESOURCE.
 	os.WriteFile(procRoot+"/self/oom_score_adj", []byte("-1000"), 0)
-	// Naps of 100 µs are meant to last 100 µs: the default slack is 50.
-	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	closeInherited()
+	readProgram()
 }
 
-// ignore has the kernel drop the signal; SIGKILL and SIGSTOP it does not. The
-// package os/signal leaves some alone that threading libraries use, and whose
-// default is to end the process.
-func ignore(signal uintptr) {
-	action := struct{ handler, flags, restorer, mask uint64 }{handler: 1} // SIG_IGN
-	unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask), 0, 0)
+// readProgram has the whole program in memory before it is needed: it may come
+// from a disk or a network file system that does not answer while the target
+// stands still. Without MADV_POPULATE_READ (Linux 5.14) it does nothing.
+func readProgram() {
+	maps, err := os.ReadFile(procRoot + "/self/maps")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(maps)) {
+		var start, end uintptr
+		if n, _ := fmt.Sscanf(line, "%x-%x ", &start, &end); n == 2 && strings.Contains(line, "/") {
+			unix.RawSyscall(unix.SYS_MADVISE, start, end-start, unix.MADV_POPULATE_READ)
+		}
+	}
 }
 
 // closeInherited closes the descriptors that came across exec(2) by somebody's
@@ -86,7 +95,7 @@ func serve(c conn) {
 	if err := c.receive(&r); err != nil {
 		return // hung up
 	}
-	e := &engine{conn: c, target: r.Target, opt: r.Options, waiter: waiter{cancel: int(c)}}
+	e := &engine{conn: c, target: r.Target, opt: r.Options}
 	result, err := e.perform(r)
 	final := finalReply{Report: e.report, Failure: newFailure(err)}
 	switch {
@@ -116,6 +125,9 @@ func (e *engine) perform(r request) (result any, err error) {
 	run, err := operation(r.Plan)
 	if err != nil {
 		return nil, fmt.Errorf("decode the plan of %s: %w", r.Operation, err)
+	}
+	if e.waiter, err = newWaiter(int(e.conn)); err != nil {
+		return nil, err
 	}
 	// The last deferred runs first: the target is let go before anything is said.
 	defer func() {

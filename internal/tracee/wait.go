@@ -1,6 +1,7 @@
 package tracee
 
 import (
+	"fmt"
 	"time"
 	"unsafe"
 
@@ -49,65 +50,115 @@ func parseStatus(status unix.WaitStatus) event {
 	return event{kind: eventSignal, signal: signal}
 }
 
-// A waiter waits for seized threads. wait4(2) has no deadline, and SIGCHLD
-// belongs to the Go runtime, so it looks a few times, for the length of a quick
-// stop, and then sleeps in short naps, which SIGCHLD cuts short: the kernel sends
-// it to the tracing thread first. It does not yield the processor: on a busy
-// machine it would get it back too late.
+// A waiter waits for seized threads, on the thread that seized them.
+//
+// wait4(2) has no deadline. It is made to have one by a timer whose signal
+// interrupts it again and again for as long as it waits. Polling instead, even
+// for the first microseconds, takes longer: the target needs the processor.
 type waiter struct {
 	// cancel is a socket: what arrives on it, its end included, means that
 	// nobody wants the outcome any more.
 	cancel    int
 	cancelled bool
+	timer     int32 // of timer_create(2)
 }
 
-const (
-	looks = 30
-	nap   = 100 * time.Microsecond
-)
+// tick is how exact deadlines are.
+const tick = 10 * time.Millisecond
+
+// newWaiter makes the calling thread's waiter, and prepares the process's
+// signals for it.
+func newWaiter(cancel int) (waiter, error) {
+	w := waiter{cancel: cancel}
+	const restart, withoutStops = 0x10000000, 1 // SA_RESTART, SA_NOCLDSTOP
+	err := changeAction(unix.SIGALRM, func(flags uint64) uint64 { return flags &^ restart })
+	if err == nil {
+		// Stops are what wait4 is for: SIGCHLD would only take time.
+		err = changeAction(unix.SIGCHLD, func(flags uint64) uint64 { return flags | withoutStops })
+	}
+	if err != nil {
+		return w, fmt.Errorf("prepare to wait: sigaction: %w", err)
+	}
+	// struct sigevent, whose union begins with the thread for SIGEV_THREAD_ID.
+	event := struct {
+		value                  uint64
+		signal, notify, thread int32
+		_                      [44]byte
+	}{signal: int32(unix.SIGALRM), notify: 4, thread: int32(unix.Gettid())}
+	_, _, errno := unix.RawSyscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC,
+		uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&w.timer)))
+	if errno != 0 {
+		return w, fmt.Errorf("prepare to wait: timer_create: %w", errno)
+	}
+	return w, nil
+}
+
+// changeAction changes the flags of a signal's action, and leaves the handler,
+// the runtime's, in place. For SIGALRM that one does nothing.
+func changeAction(signal unix.Signal, change func(flags uint64) uint64) error {
+	var action sigaction
+	if err := rtSigaction(signal, nil, &action); err != nil {
+		return err
+	}
+	action.flags = change(action.flags)
+	return rtSigaction(signal, &action, nil)
+}
+
+// setTicking switches the timer on or off.
+func (w *waiter) setTicking(on bool) {
+	var setting struct{ every, first unix.Timespec }
+	if on {
+		setting.every = unix.NsecToTimespec(tick.Nanoseconds())
+		setting.first = setting.every
+	}
+	unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(w.timer), 0, uintptr(unsafe.Pointer(&setting)), 0, 0, 0)
+}
 
 // next returns what the thread reports, or eventNone once the deadline has
 // passed or, when the wait is one that can be, it was cancelled. With the zero
 // time it waits for ever.
 func (w *waiter) next(tid int, deadline time.Time, cancellable bool) event {
-	for turn := 0; ; turn++ {
+	w.setTicking(true)
+	defer w.setTicking(false)
+	for {
 		var status unix.WaitStatus
 		got, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(tid), uintptr(unsafe.Pointer(&status)),
-			unix.WALL|unix.WNOHANG|unix.WNOTHREAD, 0, 0, 0)
+			unix.WALL|unix.WNOTHREAD, 0, 0, 0)
 		switch {
 		case errno == unix.EINTR:
-			continue
+			if cancellable && w.hungUp() || !deadline.IsZero() && time.Now().After(deadline) {
+				return event{kind: eventNone}
+			}
 		case errno != 0: // ECHILD: it went in another thread's exec(2)
 			return event{kind: eventGone}
 		case got != 0:
 			return parseStatus(status)
-		case turn < looks:
-			continue
-		case cancellable && w.cancelled, !deadline.IsZero() && !time.Now().Before(deadline):
-			return event{kind: eventNone}
 		}
-		w.nap()
 	}
 }
-
-// nap sleeps until the nap is over, a SIGCHLD comes, or the wait is cancelled.
-func (w *waiter) nap() { w.poll(nap) }
 
 // hungUp reports whether nobody wants the outcome any more.
 func (w *waiter) hungUp() bool {
-	w.poll(0)
+	watched := [1]unix.PollFd{{Fd: int32(w.cancel), Events: unix.POLLIN | unix.POLLRDHUP}}
+	var now unix.Timespec
+	if !w.cancelled {
+		ready, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&watched)), 1,
+			uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		w.cancelled = errno == 0 && ready > 0
+	}
 	return w.cancelled
 }
 
-func (w *waiter) poll(limit time.Duration) {
-	watched := [1]unix.PollFd{{Fd: int32(w.cancel), Events: unix.POLLIN | unix.POLLRDHUP}}
-	if w.cancelled {
-		watched[0].Fd = -1 // poll(2) ignores it
+// sigaction is the kernel's struct sigaction.
+type sigaction struct{ handler, flags, restorer, mask uint64 }
+
+// rtSigaction is rt_sigaction(2), around os/signal, which would start
+// goroutines, and leaves some signals alone.
+func rtSigaction(signal unix.Signal, set, get *sigaction) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(signal), uintptr(unsafe.Pointer(set)),
+		uintptr(unsafe.Pointer(get)), unsafe.Sizeof(sigaction{}.mask), 0, 0)
+	if errno != 0 {
+		return errno
 	}
-	length := unix.NsecToTimespec(limit.Nanoseconds())
-	ready, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&watched)), 1,
-		uintptr(unsafe.Pointer(&length)), 0, 0, 0)
-	if errno == 0 && ready > 0 {
-		w.cancelled = true
-	}
+	return nil
 }
