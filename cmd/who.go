@@ -144,7 +144,7 @@ func (a *app) tell(w *whoFlags, args []string, answer *inspect.Answer) error {
 	if w.pidOnly {
 		return a.tellPIDs(w, answer)
 	}
-	return w.out.write(a.stdout, &report.Result{Version: Version(), Command: "who", Query: args, Answer: answer})
+	return w.out.write(a.stdout, report.NewAnswer(Version(), args, answer))
 }
 
 // tellPIDs writes what "kill $(stray who -t 8080)" can take: the holders of

@@ -17,6 +17,12 @@ type Snapshot struct {
 	Sockets []*Socket
 	// Objects are the files that the question asked for.
 	Objects []*Object
+	// Tables are the descriptor tables that were read, by pid and tid; a
+	// question about ports reads them and keeps none.
+	Tables []*Table
+	// Descriptors are those that the question asked to list, or that may have
+	// leaked, by pid, tid and number.
+	Descriptors []*Descriptor
 	// Processes holds every holder, every ancestor of a holder, and the
 	// leaders of their process groups and sessions, by pid. A pid that is
 	// missing although a Process names it is a process that has ended, or one

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"stray/fdscan"
@@ -45,6 +46,9 @@ type Rule struct {
 	SeverityNote string
 	Text         string // what happens, how it is recognised, known false positives
 	Cures        []Cure
+	// Needs is what a view must hold for the rule to mean anything; over
+	// another view it is not run at all.
+	Needs Sight
 	// Check returns the findings of the rule itself, r, in v. It must not look
 	// at anything else.
 	Check func(r *Rule, v *View) []Finding
@@ -82,7 +86,84 @@ type Unevaluated struct {
 // View is a snapshot with its verdicts, which is what rules look at.
 type View struct {
 	*fdscan.Snapshot
+	// Sight is what was asked of the snapshot.
+	Sight   Sight
 	Sockets []*Socket // those of the snapshot, judged
+	// Run is the command that was followed; nil unless Sight has SightRun.
+	Run *Run
+}
+
+// Sight is a set of things that a snapshot can hold.
+type Sight uint
+
+// The things.
+const (
+	// SightSockets: sockets with their holders; those of one question at least.
+	SightSockets Sight = 1 << iota
+	// SightTables: the descriptor tables of processes, and of their descriptors
+	// those that may have leaked.
+	SightTables
+	// SightHealth: connections with what the kernel tells of their health
+	// (tcp_info).
+	SightHealth
+	// SightTrend: two looks or more, apart in time.
+	SightTrend
+	// SightRun: a command that was followed from its start to its end.
+	SightRun
+)
+
+// Outcome is what every command that judges comes to.
+type Outcome struct {
+	*View
+	// Complete reports that nothing which could change the answer was out of
+	// sight.
+	Complete bool
+	// Shown are the sockets to tell of, of all those in the view.
+	Shown []*Socket
+	// Findings come in order of severity.
+	Findings []Finding
+	// Suppressed are findings that a baseline or an ignore entry accounts for.
+	Suppressed []Suppressed
+	// Evaluated are the rules that were run, by id, whether they found
+	// something or not.
+	Evaluated    []*Rule
+	NotEvaluated []Unevaluated
+	// PIDs are those that the question or the report was limited to; empty for
+	// all.
+	PIDs []int
+}
+
+// Suppressed is a finding that does not count, and why.
+type Suppressed struct {
+	Finding
+	// By is "baseline" or "ignore".
+	By string
+	// Reason is what the ignore entry gives; empty for a baseline.
+	Reason string
+}
+
+// Worst is the gravest severity among the findings that count; 0 without any.
+func (o *Outcome) Worst() (worst Severity) {
+	for _, f := range o.Findings {
+		worst = max(worst, f.Severity)
+	}
+	return worst
+}
+
+// Evaluate runs over the view those rules that it holds enough for.
+func (o *Outcome) Evaluate(rules []*Rule) {
+	for _, r := range rules {
+		if r.Needs&^o.Sight != 0 {
+			continue
+		}
+		o.Findings = append(o.Findings, r.Check(r, o.View)...)
+		if why := r.Starved(o.View); why != "" {
+			o.NotEvaluated = append(o.NotEvaluated, Unevaluated{r, why})
+		} else {
+			o.Evaluated = append(o.Evaluated, r)
+		}
+	}
+	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
 }
 
 // fingerprint hashes what stays the same across restarts.

@@ -19,30 +19,22 @@ const (
 
 // Answer is what a snapshot means for the question who holds something.
 type Answer struct {
-	*View
+	// Outcome.Shown are the sockets that can make a bind fail: listeners, bound
+	// sockets, and the connections that no listener explains.
+	Outcome
 	Targets []fdscan.Target
 	Verdict Verdict // of all targets: held when any is
 	// PerTarget has the verdict of each target, in their order.
 	PerTarget []Verdict
-	// Complete reports that nothing which could change the answer was out of
-	// sight.
-	Complete bool
 	// Binds says whether each port that was asked for can be bound.
 	Binds []BindVerdict
-	// Shown are the sockets that can make a bind fail: listeners, bound
-	// sockets, and the connections that no listener explains.
-	Shown []*Socket
 	// Explained counts the connections left out, by state.
-	Explained    map[fdscan.State]int
-	Findings     []Finding
-	NotEvaluated []Unevaluated
-	// PIDs are those that the rest was limited to by Only; empty for all.
-	PIDs []int
+	Explained map[fdscan.State]int
 }
 
 // Judge gives every holder of a snapshot its origin.
 func Judge(snap *fdscan.Snapshot) *View {
-	v := &View{Snapshot: snap}
+	v := &View{Snapshot: snap, Sight: SightSockets}
 	for _, s := range snap.Sockets {
 		socket := &Socket{Socket: s}
 		for _, h := range s.Holders {
@@ -81,7 +73,7 @@ func inheritedWith(c *Socket, sockets []*Socket) {
 // Who answers who holds targets, from a snapshot that was taken for them. With
 // all, connections that a listener explains are shown too.
 func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
-	a := &Answer{View: Judge(snap), Targets: targets, Explained: map[fdscan.State]int{}}
+	a := &Answer{Outcome: Outcome{View: Judge(snap)}, Targets: targets, Explained: map[fdscan.State]int{}}
 	for _, s := range a.Sockets {
 		if !asked(s, targets) {
 			continue // at another address: only the bind verdicts need it
@@ -107,7 +99,7 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 	for _, t := range targets {
 		a.Binds = append(a.Binds, binds(snap, t)...)
 	}
-	a.Findings, a.NotEvaluated = Check(rules, &View{Snapshot: snap, Sockets: a.Shown})
+	a.judgeShown(rules)
 	return a
 }
 
@@ -147,19 +139,12 @@ func (a *Answer) Only(pids []int) {
 	a.Findings = slices.DeleteFunc(a.Findings, func(f Finding) bool { return !theirs(f.Process) })
 }
 
-// Check runs rules over v. Findings come in order of severity.
-func Check(rules []*Rule, v *View) (findings []Finding, starved []Unevaluated) {
-	for _, r := range rules {
-		findings = append(findings, r.Check(r, v)...)
-		if r.Starved == nil {
-			continue
-		}
-		if why := r.Starved(v); why != "" {
-			starved = append(starved, Unevaluated{r, why})
-		}
-	}
-	slices.SortStableFunc(findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
-	return findings, starved
+// judgeShown runs rules over what is shown.
+func (a *Answer) judgeShown(rules []*Rule) {
+	all := a.View
+	a.View = &View{Snapshot: all.Snapshot, Sight: all.Sight, Sockets: a.Shown}
+	a.Evaluate(rules)
+	a.View = all
 }
 
 // explained reports a connection that a listener of its own namespace accounts

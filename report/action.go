@@ -158,7 +158,9 @@ func (a *Actions) WriteJSON(w io.Writer) error {
 	if a.after != nil {
 		answer = a.after
 	}
-	d := NewDocument(&Result{Version: a.version, Command: a.command, Query: a.query, Answer: answer})
+	r := NewAnswer(a.version, a.query, answer)
+	r.Command = a.command
+	d := NewDocument(r)
 	if a.after == nil {
 		for _, s := range a.plan.Steps {
 			if s.Method == act.Destroy {

@@ -16,12 +16,20 @@ const SchemaVersion = "1.0"
 // means that the kernel does not report it, or that it could not be seen.
 type Document struct {
 	Summary
-	Gaps     []Gap     `json:"gaps"`
-	Sockets  []Socket  `json:"sockets"`
-	Objects  []Object  `json:"objects"`
+	Gaps    []Gap    `json:"gaps"`
+	Sockets []Socket `json:"sockets"`
+	Objects []Object `json:"objects"`
+	// Descriptors are those that scan --fds lists, or that may have leaked.
+	Descriptors []Descriptor `json:"descriptors"`
+	// Tables are the descriptor tables that were read; empty for who.
+	Tables   []Table   `json:"tables"`
 	Findings []Finding `json:"findings"`
-	// Actions are what close and seal have done; empty for who.
+	// Suppressed are findings that do not count.
+	Suppressed []Suppressed `json:"suppressed"`
+	// Actions are what close and seal have done; empty for other commands.
 	Actions []Action `json:"actions"`
+	// Run is the command that check has followed; null for other commands.
+	Run *Run `json:"run"`
 }
 
 // Summary is a Document without what can be long.
@@ -32,12 +40,15 @@ type Summary struct {
 	TakenAt       string   `json:"taken_at"`
 	Host          Host     `json:"host"`
 	Query         []string `json:"query"`
-	Verdict       string   `json:"verdict"`
+	// Verdict is that of who; null for other commands.
+	Verdict *string `json:"verdict"`
 	// Complete reports that nothing which could change the answer was out of
 	// sight.
-	Complete     bool          `json:"complete"`
-	Bind         []Bind        `json:"bind"`
-	Explained    []Explained   `json:"explained"`
+	Complete  bool        `json:"complete"`
+	Bind      []Bind      `json:"bind"`
+	Explained []Explained `json:"explained"`
+	// Evaluated are the ids of the rules that were checked.
+	Evaluated    []string      `json:"evaluated"`
 	NotEvaluated []Unevaluated `json:"not_evaluated"`
 }
 
@@ -208,24 +219,61 @@ type Unevaluated struct {
 	Because string `json:"because"`
 }
 
-// NewDocument turns an answer into its JSON form.
+// Suppressed is a finding that does not count: a baseline or an ignore entry
+// accounts for it.
+type Suppressed struct {
+	Finding
+	By     string  `json:"by"` // "baseline" or "ignore"
+	Reason *string `json:"reason"`
+}
+
+// Run is a command that was followed with its whole process tree.
+type Run struct {
+	Argv       []string  `json:"argv"`
+	ExitCode   int       `json:"exit_code"`
+	Signal     *int      `json:"signal"`
+	Duration   float64   `json:"duration_seconds"`
+	Sampled    bool      `json:"sampled"`
+	Processes  int       `json:"processes"`
+	LeftBehind []Process `json:"left_behind"`
+}
+
+// NewDocument turns a result into its JSON form.
 func NewDocument(r *Result) *Document {
-	a := r.Answer
-	groups := reusePortGroups(a.Shown)
-	return &Document{
+	o := r.Outcome
+	groups := reusePortGroups(o.Shown)
+	d := &Document{
 		Summary: Summary{
 			SchemaVersion: SchemaVersion, Tool: Tool{"stray", r.Version}, Command: r.Command,
-			TakenAt: a.TakenAt.Format(time.RFC3339), Host: newHost(a.Host),
-			Query: list(r.Query, text), Verdict: string(a.Verdict), Complete: a.Complete, Bind: list(a.Binds, newBind),
-			Explained:    list(sortedStates(a.Explained), func(s fdscan.State) Explained { return Explained{string(s), a.Explained[s]} }),
-			NotEvaluated: list(a.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
+			TakenAt: o.TakenAt.Format(time.RFC3339), Host: newHost(o.Host), Query: list(r.Query, text), Complete: o.Complete,
+			Bind: []Bind{}, Explained: []Explained{}, Evaluated: list(o.Evaluated, func(r *inspect.Rule) string { return r.ID }),
+			NotEvaluated: list(o.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
 		},
-		Gaps:     list(a.Gaps, newGap),
-		Sockets:  list(a.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) }),
-		Objects:  list(a.Objects, newObject),
-		Findings: list(a.Findings, newFinding),
-		Actions:  []Action{},
+		Gaps:        list(o.Gaps, newGap),
+		Sockets:     list(o.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) }),
+		Objects:     list(o.Objects, newObject),
+		Descriptors: list(r.Listed, newDescriptor),
+		Tables:      list(o.Tables, newTable),
+		Findings:    list(o.Findings, newFinding),
+		Suppressed: list(o.Suppressed, func(s inspect.Suppressed) Suppressed {
+			return Suppressed{newFinding(s.Finding), s.By, orNull(text(s.Reason))}
+		}),
+		Actions: []Action{},
+		Run:     newRun(o.Run),
 	}
+	if a := r.Answer; a != nil {
+		d.Verdict = orNull(string(a.Verdict))
+		d.Bind = list(a.Binds, newBind)
+		d.Explained = list(sortedStates(a.Explained), func(s fdscan.State) Explained { return Explained{string(s), a.Explained[s]} })
+	}
+	return d
+}
+
+func newRun(r *inspect.Run) *Run {
+	if r == nil {
+		return nil
+	}
+	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Duration.Seconds(), r.Sampled, r.Processes, list(r.LeftBehind, newProcess)}
 }
 
 func newHost(h fdscan.Host) Host {

@@ -59,7 +59,7 @@ func (m *machine) answer() *report.Result {
 		}
 		targets = append(targets, t)
 	}
-	return &report.Result{Version: "1.2.3", Command: "who", Query: m.query, Answer: inspect.Who(m.Snapshot, targets, rules.All(), m.all)}
+	return report.NewAnswer("1.2.3", m.query, inspect.Who(m.Snapshot, targets, rules.All(), m.all))
 }
 
 type trait func(p *fdscan.Process)

@@ -18,7 +18,17 @@ type Result struct {
 	Version string // of the program
 	Command string // "who"
 	Query   []string
-	Answer  *inspect.Answer
+	// Outcome is what every command comes to; never nil.
+	Outcome *inspect.Outcome
+	// Answer is that of who, and holds Outcome; nil for other commands.
+	Answer *inspect.Answer
+	// Listed are the descriptors that the user wants to see (scan --fds).
+	Listed []*fdscan.Descriptor
+}
+
+// NewAnswer returns the result of who.
+func NewAnswer(version string, query []string, a *inspect.Answer) *Result {
+	return &Result{Version: version, Command: "who", Query: query, Outcome: &a.Outcome, Answer: a}
 }
 
 // Style is how a text format looks.

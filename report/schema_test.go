@@ -51,7 +51,7 @@ func validate(schema *jsonschema.Schema, text string) error {
 }
 
 func TestReportsFollowTheSchema(t *testing.T) {
-	whole, who, line := compile(t, ""), compile(t, "who"), compile(t, "line")
+	whole, who, line := compile(t, ""), compile(t, "report"), compile(t, "line")
 	for _, sc := range scenes {
 		r := sc.build().answer()
 		text := render(t, r, "json", report.Style{})
@@ -120,7 +120,7 @@ func TestDoctor(t *testing.T) {
 // What the contract forbids is an error: a key that is missing or unknown, null
 // for an array, a word outside of its vocabulary.
 func TestSchemaRejects(t *testing.T) {
-	who := compile(t, "who")
+	who := compile(t, "report")
 	var scene scene
 	for _, sc := range scenes {
 		if sc.name == "leak" {
@@ -187,7 +187,7 @@ func TestVocabularies(t *testing.T) {
 		name      string
 		got, want []string
 	}{
-		{"verdict", words("who", "verdict"), sorted(string(inspect.Held), string(inspect.Free), string(inspect.VerdictOpen))},
+		{"verdict", words("report", "verdict"), sorted(string(inspect.Held), string(inspect.Free), string(inspect.VerdictOpen))},
 		{"bind", words("bind", "plain"), sorted(string(inspect.BindYes), string(inspect.BindNo), string(inspect.BindUnknown))},
 		{"protocol", words("socket", "protocol"), sorted(string(fdscan.TCP), string(fdscan.UDP), string(fdscan.UDPLite), string(fdscan.MPTCP), string(fdscan.Unix))},
 		{"family", words("socket", "family"), sorted(string(fdscan.Inet), string(fdscan.Inet6), string(fdscan.UnixPath))},

@@ -32,20 +32,36 @@ var _ = register(&Format{
 // to do next.
 type page struct {
 	*bufio.Writer
-	answer *inspect.Answer
-	style  Style
-	paint  palette
-	wide   bool
-	groups map[*inspect.Socket]reusePortGroup
-	blocks int  // sockets and files written
-	apart  bool // what follows does not belong to the block before it
+	outcome *inspect.Outcome
+	answer  *inspect.Answer // of who
+	style   Style
+	paint   palette
+	wide    bool
+	groups  map[*inspect.Socket]reusePortGroup
+	blocks  int  // sockets and files written
+	apart   bool // what follows does not belong to the block before it
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p := &page{
-		Writer: bufio.NewWriter(w), answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
-		groups: reusePortGroups(r.Answer.Shown),
+		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
+		groups: reusePortGroups(r.Outcome.Shown),
 	}
+	var err error
+	switch {
+	case r.Answer != nil:
+		err = p.who()
+	}
+	if err != nil {
+		return err
+	}
+	p.gaps()
+	p.findings()
+	return p.Flush()
+}
+
+// who writes the sockets and files that were asked for, and what can be bound.
+func (p *page) who() error {
 	if err := p.sockets(); err != nil {
 		return err
 	}
@@ -61,9 +77,7 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p.explained()
 	p.free()
 	p.binds()
-	p.gaps()
-	p.findings()
-	return p.Flush()
+	return nil
 }
 
 // line writes one line, whatever its width.
@@ -82,8 +96,8 @@ func (p *page) say(paint func(...any) string, text string) {
 // sockets writes every socket and who holds it. Sockets without a holder that
 // differ in their far end only are written together.
 func (p *page) sockets() error {
-	netns := p.answer.Host.NetNS
-	for rest := p.answer.Shown; len(rest) > 0; {
+	netns := p.outcome.Host.NetNS
+	for rest := p.outcome.Shown; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && alike(rest[0], rest[n]) {
 			n++
@@ -203,7 +217,7 @@ func (p *page) facts(alike []*inspect.Socket) (facts []string) {
 		add("on interface %d only", s.Interface)
 	}
 	if p.outgoing(s) {
-		bind := p.answer.Host.Bind
+		bind := p.outcome.Host.Bind
 		add("outgoing, on a port of the ephemeral range %d-%d", bind.EphemeralLow, bind.EphemeralHigh)
 	}
 	if p.wide && len(alike) == 1 {
@@ -246,8 +260,8 @@ func backlogText(s *inspect.Socket) string {
 // outgoing reports a connection whose port was not bound by a server: it lies in
 // the ephemeral range, and nobody listens on it.
 func (p *page) outgoing(s *inspect.Socket) bool {
-	return s.NetNSMine && !s.IsPort() && s.Remote.Port != 0 && inspect.Ephemeral(p.answer.Host, s.Local.Port) &&
-		!slices.ContainsFunc(p.answer.Sockets, func(l *inspect.Socket) bool { return l.Accepts(s.Socket) })
+	return s.NetNSMine && !s.IsPort() && s.Remote.Port != 0 && inspect.Ephemeral(p.outcome.Host, s.Local.Port) &&
+		!slices.ContainsFunc(p.outcome.Sockets, func(l *inspect.Socket) bool { return l.Accepts(s.Socket) })
 }
 
 // nobody says why sockets have no holder.
@@ -295,7 +309,7 @@ func timeLeft(alike []*inspect.Socket) string {
 // unseen names what is known of a socket whose holder was not found.
 func (p *page) unseen(s *inspect.Socket) string {
 	text := "its holder could not be seen"
-	if p.answer.HoldersComplete {
+	if p.outcome.HoldersComplete {
 		text = "none of the processes that were looked at holds it"
 	}
 	if s.UID != nil {

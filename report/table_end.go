@@ -183,11 +183,11 @@ func (p *page) gaps() {
 	type key struct{ op, err, needs string }
 	pids := map[key][]int{}
 	var order []key
-	for _, g := range p.answer.Gaps {
+	for _, g := range p.outcome.Gaps {
 		switch {
 		case g.Scope == fdscan.ScopeDetail && !p.wide,
 			// A free port is free, whoever could not be looked into.
-			g.Scope == fdscan.ScopeHolders && p.answer.Verdict == inspect.Free && len(p.answer.Shown) == 0:
+			g.Scope == fdscan.ScopeHolders && p.answer != nil && p.answer.Verdict == inspect.Free && len(p.answer.Shown) == 0:
 			continue
 		}
 		k := key{g.Op, g.Err, g.Needs}
@@ -218,7 +218,7 @@ func (p *page) gaps() {
 func (p *page) unevaluated() {
 	rules := map[string][]string{}
 	var order []string
-	for _, u := range p.answer.NotEvaluated {
+	for _, u := range p.outcome.NotEvaluated {
 		if rules[u.Because] == nil {
 			order = append(order, u.Because)
 		}
@@ -231,12 +231,12 @@ func (p *page) unevaluated() {
 
 // findings writes what is wrong, and what to do next.
 func (p *page) findings() {
-	if len(p.answer.Findings) == 0 {
+	if len(p.outcome.Findings) == 0 {
 		return
 	}
 	p.line("")
 	var next []string
-	for _, f := range p.answer.Findings {
+	for _, f := range p.outcome.Findings {
 		severity := fmt.Sprintf("%-7s", f.Severity)
 		text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, Printable(f.Message)), p.style.Width, strings.Repeat(" ", 15))
 		paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]

@@ -35,10 +35,10 @@ var _ = register(&Format{
 				row(append(slices.Clone(of), make([]string, len(tsvColumns)-len(of))...))
 			}
 		}
-		for _, socket := range r.Answer.Shown {
+		for _, socket := range r.Outcome.Shown {
 			rows(socketCells(socket), socket.Holders)
 		}
-		for _, o := range r.Answer.Objects {
+		for _, o := range r.Outcome.Objects {
 			rows([]string{"file", o.Kind, o.Path, "", number(o.Inode), "", "", "", ""}, list(o.Holders, unjudged))
 		}
 		return b.Flush()

@@ -34,6 +34,7 @@ program whose threads are busy, or wait in io_uring, is not accused.`,
 		{Language: "Crystal", Text: "socket.close_on_exec = true after creation, for listeners and clients alike (the default since 1.7 for listeners)."},
 		{Language: "shell", Text: "close it for the child: server-helper 5>&- (with the number of the descriptor)."},
 	},
+	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		eachPortHolder(v, func(s *inspect.Socket, h *inspect.Holder) {
 			if h.Origin.Kind != inspect.Execed || !h.Origin.Leak {

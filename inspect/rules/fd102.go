@@ -38,6 +38,7 @@ wait for their turn in an accept mutex (a shared futex, semop, flock).`,
 		{Language: "Crystal", Text: "Process.fork keeps every descriptor: close the server in the child, or use Process.new."},
 		{Language: "shell", Text: "( exec 5>&-; … ) & closes descriptor 5 in the subshell."},
 	},
+	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		eachPortHolder(v, func(s *inspect.Socket, h *inspect.Holder) {
 			if h.Origin.Kind != inspect.Forked || !h.Origin.Leak {

@@ -33,6 +33,7 @@ descriptor that the process's own workers serve across exec.`,
 		{Language: "Python", Text: "socket.set_inheritable(False), the default since 3.4."},
 		{Language: "Crystal", Text: "server.close_on_exec = true."},
 	},
+	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		eachPortHolder(v, func(s *inspect.Socket, h *inspect.Holder) {
 			if s.State != fdscan.Listen || h.Origin.Kind != inspect.Opened || !inheritable(s, h.Process) {

@@ -1,0 +1,82 @@
+package fdscan
+
+// Descriptor is one entry of a descriptor table, whatever it refers to. How
+// much of it is known depends on what was asked: a zero field is one that was
+// not read, or that this kind of file does not have.
+type Descriptor struct {
+	Process *Process
+	TID     int // set when only the thread's own table holds it
+	FD      int
+	// Kind says what it refers to; never nil. A descriptor that cannot be read
+	// is of kind Unreadable, and Err says why.
+	Kind *Kind
+	Err  string
+	// Link is the text of /proc/PID/fd/FD, without " (deleted)"; any byte may
+	// be in it.
+	Link    string
+	Deleted bool // no name leads to the file any more (" (deleted)")
+	// Inode and Device identify the file, as stat(2) tells them; of sockets and
+	// pipes the link tells the inode. 0 when not asked.
+	Inode, Device uint64
+	// CloseOnExec is FD_CLOEXEC; nil when fdinfo was not, or may not be, read.
+	CloseOnExec *bool
+	// Flags are the access mode and the status flags of the open file
+	// description (O_RDWR, O_APPEND, O_NONBLOCK …), without FD_CLOEXEC; nil when
+	// not read.
+	Flags *uint32
+	// Pos is the position of the open file description in bytes; nil when not
+	// read.
+	Pos *int64
+	// Size is the length of a regular file or memfd in bytes, and Allocated the
+	// space that it takes; nil when not asked.
+	Size, Allocated *int64
+	// Target says in words what it refers to, where Link does not: the address
+	// of a socket, the process of a pidfd, what an epoll instance watches.
+	Target string
+	// Details are what fdinfo tells of this kind of file beyond that, under the
+	// kernel's names and in its order.
+	Details []Detail
+	// Locks are held through this open file description (flock, OFD), or by the
+	// process (POSIX) on this file.
+	Locks []Lock
+	// Peers are the descriptors at the other end of a pipe or unix socket.
+	Peers []Peer
+	// Socket is what the tables say of a socket; nil when none lists it.
+	Socket *Socket
+	// Description numbers open file descriptions: descriptors of one Snapshot
+	// with the same number refer to one and the same. 0 when not compared.
+	Description uint64
+}
+
+// Detail is one fact that fdinfo tells.
+type Detail struct{ Name, Value string }
+
+// Lock is a file lock (proc_locks(5)).
+type Lock struct {
+	// Type is "FLOCK", "POSIX", "OFDLCK" or "LEASE"; Access "READ" or "WRITE".
+	Type, Access string
+	// PID is who took the lock; 0 for an OFD lock, which no process owns.
+	PID int
+	// Start and End are the range in bytes; End is -1 for the end of file.
+	Start, End int64
+}
+
+// Peer is a descriptor at the other end.
+type Peer struct {
+	Process *Process
+	FD      int
+}
+
+// Table is how the descriptor table of one process is filled.
+type Table struct {
+	Process *Process
+	TID     int // set for the own table of a thread
+	// Open is the number of descriptors, and Limit the soft RLIMIT_NOFILE; 0
+	// when that could not be read, math.MaxUint64 for none.
+	Open  int
+	Limit uint64
+	// Kinds counts the descriptors of each kind, by its name.
+	Kinds map[string]int
+	// SharedWith are other processes that use this very table, sorted.
+	SharedWith []int
+}

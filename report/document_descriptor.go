@@ -1,0 +1,96 @@
+package report
+
+import (
+	"math"
+
+	"stray/fdscan"
+)
+
+// Descriptor is one entry of a descriptor table.
+type Descriptor struct {
+	PID         int     `json:"pid"`
+	TID         *int    `json:"tid"`
+	FD          int     `json:"fd"`
+	Kind        string  `json:"kind"`
+	Link        *string `json:"link"`
+	Deleted     bool    `json:"deleted"`
+	Target      *string `json:"target"`
+	Inode       *uint64 `json:"inode"`
+	Device      *uint64 `json:"device"`
+	CloseOnExec *bool   `json:"close_on_exec"`
+	// Flags are the access mode and the status flags, by the names of open(2).
+	Flags     []string `json:"flags"`
+	Pos       *int64   `json:"pos"`
+	Size      *int64   `json:"size"`
+	Allocated *int64   `json:"allocated"`
+	Details   []Detail `json:"details"`
+	Locks     []Lock   `json:"locks"`
+	Peers     []Peer   `json:"peers"`
+	Error     *string  `json:"error"`
+	Process   Process  `json:"process"`
+}
+
+// Detail is one fact that fdinfo tells, under the kernel's name.
+type Detail struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Lock is a file lock.
+type Lock struct {
+	Type   string `json:"type"`
+	Access string `json:"access"`
+	PID    *int   `json:"pid"`
+	Start  int64  `json:"start"`
+	End    *int64 `json:"end"` // null for the end of the file
+}
+
+// Peer is a descriptor at the other end of a pipe or unix socket.
+type Peer struct {
+	PID  int    `json:"pid"`
+	FD   int    `json:"fd"`
+	Comm string `json:"comm"`
+}
+
+// Table is how a descriptor table is filled.
+type Table struct {
+	PID        int            `json:"pid"`
+	TID        *int           `json:"tid"`
+	Open       int            `json:"open"`
+	Limit      *uint64        `json:"limit"` // null for none, or when it could not be read
+	Kinds      map[string]int `json:"kinds"`
+	SharedWith []int          `json:"shared_with"`
+	Process    Process        `json:"process"`
+}
+
+func newDescriptor(d *fdscan.Descriptor) Descriptor {
+	j := Descriptor{
+		PID: d.Process.PID, TID: orNull(d.TID), FD: d.FD, Kind: d.Kind.Name, Link: orNull(text(d.Link)), Deleted: d.Deleted, Target: orNull(text(d.Target)),
+		Inode: orNull(d.Inode), Device: orNull(d.Device), CloseOnExec: d.CloseOnExec, Flags: list(d.FlagNames(), text), Pos: d.Pos, Size: d.Size, Allocated: d.Allocated,
+		Details: list(d.Details, func(f fdscan.Detail) Detail { return Detail{text(f.Name), text(f.Value)} }),
+		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: newProcess(d.Process),
+	}
+	return j
+}
+
+func newLock(l fdscan.Lock) Lock {
+	j := Lock{Type: l.Type, Access: l.Access, PID: orNull(l.PID), Start: l.Start}
+	if l.End >= 0 {
+		j.End = &l.End
+	}
+	return j
+}
+
+func newPeer(p fdscan.Peer) Peer { return Peer{p.Process.PID, p.FD, text(p.Process.Comm)} }
+
+func newTable(t *fdscan.Table) Table {
+	limit := orNull(t.Limit)
+	if t.Limit == math.MaxUint64 {
+		limit = nil
+	}
+	kinds := t.Kinds
+	if kinds == nil {
+		kinds = map[string]int{}
+	}
+	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process)}
+}
