@@ -269,13 +269,13 @@ func (p *page) next(commands []string) {
 		if i > 0 {
 			label = "      "
 		}
-		p.command(label, c, widest)
+		p.step(label, c, widest)
 	}
 }
 
-// command writes a command behind a label and, where there is room, what it is
+// step writes a command behind a label and, where there is room, what it is
 // for, behind the widest command.
-func (p *page) command(label, c string, widest int) {
+func (p *page) step(label, c string, widest int) {
 	line := label + Printable(c)
 	if purpose := purposeOf(c); purpose != "" {
 		about := strings.Repeat(" ", max(0, widest-displayWidth(Printable(c)))) + "   " + purpose

@@ -69,7 +69,7 @@ func (p *page) findingsInDetail() {
 				}
 			case !told[n]:
 				told[n] = true
-				p.command(findingIndent+"next: ", n, 0)
+				p.step(findingIndent+"next: ", n, 0)
 			}
 		}
 	}
