@@ -107,36 +107,47 @@ func (l *lookup) tablesShared() {
 	}
 }
 
-// findSharers notes which holders are one entry of one table. kcmp(2) orders
-// tables, so that equal ones come to stand side by side.
+// findSharers notes which holders are one entry of one table.
 func findSharers(holders []*Holder) {
 	byNumber := map[int][]*Holder{}
 	for _, h := range holders {
-		if _, err := compareTables(h.Process.PID, h.Process.PID); h.Via == ViaTable && err == nil {
+		if h.Via == ViaTable {
 			byNumber[h.FD] = append(byNumber[h.FD], h)
 		}
 	}
 	for _, same := range byNumber {
-		order := func(a, b *Holder) int {
-			n, _ := compareTables(a.Process.PID, b.Process.PID)
-			return n
+		eachSharing(same, func(h *Holder) int { return h.Process.PID }, func(h, other *Holder) {
+			h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
+		})
+	}
+}
+
+// eachSharing calls f with each pair, in both orders, whose processes use one and
+// the same table, by pid. kcmp(2) orders tables, so that equal ones come to stand
+// side by side.
+func eachSharing[T comparable](all []T, pid func(T) int, f func(a, b T)) {
+	if len(all) < 2 {
+		return
+	}
+	order := func(a, b T) int {
+		n, _ := compareTables(pid(a), pid(b))
+		return n
+	}
+	all = slices.DeleteFunc(all, func(a T) bool { _, err := compareTables(pid(a), pid(a)); return err != nil })
+	slices.SortFunc(all, func(a, b T) int { return cmp.Or(order(a, b), cmp.Compare(pid(a), pid(b))) })
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && order(all[0], all[n]) == 0 {
+			n++
 		}
-		slices.SortFunc(same, order)
-		for len(same) > 0 {
-			n := 1
-			for n < len(same) && order(same[0], same[n]) == 0 {
-				n++
-			}
-			for _, h := range same[:n] {
-				for _, other := range same[:n] {
-					if other != h {
-						h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
-					}
+		for _, a := range all[:n] {
+			for _, b := range all[:n] {
+				if pid(a) != pid(b) {
+					f(a, b)
 				}
-				slices.Sort(h.SharesTableWith)
 			}
-			same = same[n:]
 		}
+		all = all[n:]
 	}
 }
 
