@@ -193,20 +193,33 @@ func (l *lookup) relatives() {
 }
 
 // options asks every socket with a holder that may be asked for its options.
-// Those of connections matter only where no listener says no already.
+// Those of connections matter only where no listener says no already; and in a
+// survey those of a port that nobody shares matter to nobody.
 func (l *lookup) options() {
 	if l.Detached {
 		return
 	}
-	var listeners []*Socket
+	type port struct {
+		netns  uint64
+		port   uint16
+		stream bool
+	}
+	portOf := func(s *Socket) port { return port{s.NetNS, s.Local.Port, s.Protocol.Stream()} }
+	listeners, sharing := map[port][]*Socket{}, map[port]int{}
 	for _, s := range l.snap.Sockets {
 		if s.State == Listen && s.NetNSMine {
-			listeners = append(listeners, s)
+			listeners[portOf(s)] = append(listeners[portOf(s)], s)
+		}
+		if s.State == Listen || s.State == Bound {
+			sharing[portOf(s)]++
 		}
 	}
 	for _, s := range l.snap.Sockets {
-		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners, func(o *Socket) bool { return o.Accepts(s) })
+		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners[portOf(s)], func(o *Socket) bool { return o.Accepts(s) })
 		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
+			continue
+		}
+		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[portOf(s)] < 2 {
 			continue
 		}
 		var g *Gap
