@@ -23,8 +23,8 @@ type facts struct {
 // for what they do next.
 const interrogated = 32
 
-// interrogate reads the costly facts about every holder, and whoever has a
-// descriptor that has crossed an exec, several at a time.
+// interrogate reads the costly facts about every holder, and about whoever has a
+// descriptor that has crossed an exec and its parent, several at a time.
 func (l *lookup) interrogate() error {
 	readers := map[*Process]*waitReader{}
 	reader := func(p *Process) *waitReader {
@@ -39,6 +39,9 @@ func (l *lookup) interrogate() error {
 	for _, d := range l.snap.Descriptors {
 		r := reader(d.Process)
 		r.suspects = append(r.suspects, d.FD)
+		if parent := l.snap.Parent(d.Process); parent != nil {
+			reader(parent)
+		}
 	}
 	for _, s := range l.snap.Sockets {
 		for _, h := range s.Holders {

@@ -46,7 +46,7 @@ func hidingPlace(h *inspect.Holder) string {
 	case fdscan.ViaRing:
 		return fmt.Sprintf("in slot %d of the io_uring instance fd %d", h.Slot, h.FD)
 	case fdscan.ViaMessage:
-		return "in a message: " + h.Note
+		return h.Note
 	case fdscan.ViaTable, fdscan.ViaThread, fdscan.ViaMemory:
 	}
 	return fmt.Sprintf("in the table of its thread %d, fd %d", h.TID, h.FD)
