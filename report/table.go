@@ -43,14 +43,12 @@ type page struct {
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
-	p := &page{
-		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
-		groups: reusePortGroups(r.Outcome.Shown),
-	}
+	p := &page{Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide}
 	if r.Answer == nil {
 		p.scan()
 		return p.Flush()
 	}
+	p.groups = reusePortGroups(r.Outcome.Shown)
 	if err := p.who(); err != nil {
 		return err
 	}
