@@ -28,7 +28,9 @@ port finds nobody by other means.`,
 	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		for _, s := range v.Sockets {
-			shown := func(h *inspect.Holder) bool { return h.Via != fdscan.ViaRing && h.Via != fdscan.ViaMessage && h.Via != fdscan.ViaThread }
+			shown := func(h *inspect.Holder) bool {
+				return h.Via != fdscan.ViaRing && h.Via != fdscan.ViaMessage && h.Via != fdscan.ViaThread
+			}
 			if !s.IsPort() || len(s.Holders) == 0 || slices.ContainsFunc(s.Holders, shown) {
 				continue
 			}
