@@ -3,6 +3,7 @@ package fdscan
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -342,6 +343,8 @@ func (l *lookup) strangers(ctx context.Context, refs []Ref) {
 			seen[r.Inode] = true
 			s, ns, err := identify(r)
 			switch {
+			case errors.Is(err, unix.EBADF), errors.Is(err, unix.ESTALE):
+				continue // closed since the walk
 			case err != nil:
 				l.unidentifiedGap(r, err)
 				continue

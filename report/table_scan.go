@@ -92,11 +92,11 @@ func (p *page) verdict() string {
 		}
 	}
 	text := "no leak found"
-	switch n := len(p.outcome.Findings); {
-	case n == 0 && !p.outcome.Complete:
-		text += " in what could be seen"
-	case n > 0:
+	if n := len(p.outcome.Findings); n > 0 {
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
+	}
+	if !p.outcome.Complete {
+		text += ", in what could be seen"
 	}
 	if n := len(p.outcome.Suppressed); n > 0 {
 		text += fmt.Sprintf(" (%s more %s not count)", thousands(n), map[bool]string{true: "does", false: "do"}[n == 1])
