@@ -12,6 +12,7 @@ import (
 type FDInfo struct {
 	Pos   int64
 	Flags uint32 // file access mode, status flags, and O_CLOEXEC for FD_CLOEXEC
+	Inode uint64 // of the file; 0 when not told (before Linux 5.14)
 	// SCMFiles counts the files in messages that a unix socket has queued
 	// for receiving (scm_fds, Linux 5.10).
 	SCMFiles int
@@ -54,6 +55,8 @@ func parseFDInfo(text []byte) (info FDInfo) {
 		case "flags":
 			n, _ := strconv.ParseUint(v, 8, 32)
 			info.Flags = uint32(n)
+		case "ino":
+			info.Inode, _ = strconv.ParseUint(v, 10, 64)
 		case "scm_fds":
 			info.SCMFiles, _ = strconv.Atoi(v)
 		case "tfd":

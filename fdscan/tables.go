@@ -309,7 +309,7 @@ func (l *lookup) wantsInet(s *Socket) bool {
 
 func (l *lookup) wantsUnix() bool {
 	if l.survey != nil {
-		return true
+		return l.survey.ports // connections of unix sockets are never selected
 	}
 	for _, t := range l.question.Targets {
 		if t.Kind == UnixTarget || t.Kind == InodeTarget {
