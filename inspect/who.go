@@ -227,6 +227,12 @@ func bindProtocols(snap *fdscan.Snapshot, t fdscan.Target, port uint16) (protoco
 	return protocols
 }
 
+// Bindable reports that every bind that was judged would succeed, if not
+// plainly then with SO_REUSEADDR, which servers set.
+func (a *Answer) Bindable() bool {
+	return len(a.Binds) > 0 && !slices.ContainsFunc(a.Binds, func(b BindVerdict) bool { return b.Plain != BindYes && b.ReuseAddr != BindYes })
+}
+
 // Ephemeral reports whether a port lies in the range that the kernel gives to
 // outgoing connections (net.ipv4.ip_local_port_range).
 func Ephemeral(h fdscan.Host, port uint16) bool {
