@@ -36,7 +36,7 @@ type Answer struct {
 func Judge(snap *fdscan.Snapshot) *View {
 	v := &View{Snapshot: snap, Sight: SightSockets}
 	for _, s := range snap.Sockets {
-		socket := &Socket{Socket: s}
+		socket := &Socket{Socket: s, ephemeral: Ephemeral(snap.Host, s.Local.Port)}
 		for _, h := range s.Holders {
 			socket.Holders = append(socket.Holders, &Holder{Holder: h})
 		}
