@@ -151,11 +151,16 @@ type Outcome struct {
 	FailOn Severity
 }
 
+// What can account for a finding.
+const (
+	ByBaseline = "baseline"
+	ByIgnore   = "ignore"
+)
+
 // Suppressed is a finding that does not count, and why.
 type Suppressed struct {
 	Finding
-	// By is "baseline" or "ignore".
-	By string
+	By string // ByBaseline or ByIgnore
 	// Reason is what the ignore entry gives; empty for a baseline.
 	Reason string
 }
