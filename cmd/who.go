@@ -141,10 +141,14 @@ func (w *whoFlags) check(c *cobra.Command) error {
 
 // tell writes the answer as the flags want it.
 func (a *app) tell(w *whoFlags, args []string, answer *inspect.Answer) error {
-	if w.pidOnly {
-		return a.tellPIDs(w, answer)
+	r := report.NewAnswer(Version(), args, answer)
+	if !w.pidOnly {
+		return w.out.write(a.stdout, r)
 	}
-	return w.out.write(a.stdout, report.NewAnswer(Version(), args, answer))
+	if err := w.out.writeReports(r); err != nil {
+		return err
+	}
+	return a.tellPIDs(w, answer)
 }
 
 // tellPIDs writes what "kill $(stray who -t 8080)" can take: the holders of
@@ -214,7 +218,7 @@ func (a *app) waitFor(ctx context.Context, c *cobra.Command, w *whoFlags, args [
 			if w.pidOnly || w.out.asked(c) {
 				return a.tell(w, args, answer)
 			}
-			return nil
+			return w.out.writeReports(report.NewAnswer(Version(), args, answer))
 		case inspect.VerdictOpen:
 			if err := a.tell(w, args, answer); err != nil {
 				return err
