@@ -143,10 +143,14 @@ func (w *whoFlags) check(c *cobra.Command, targets []fdscan.Target) error {
 
 // tell writes the answer as the flags want it.
 func (a *app) tell(w *whoFlags, args []string, answer *inspect.Answer) error {
-	if w.pidOnly {
-		return a.tellPIDs(w, answer)
+	r := report.NewAnswer(Version(), args, answer)
+	if !w.pidOnly {
+		return w.out.write(a.stdout, r)
 	}
-	return w.out.write(a.stdout, report.NewAnswer(Version(), args, answer))
+	if err := w.out.writeReports(r); err != nil {
+		return err
+	}
+	return a.tellPIDs(w, answer)
 }
 
 // tellPIDs writes what "kill $(stray who -t 8080)" can take: the holders of
@@ -242,7 +246,7 @@ func (a *app) reached(c *cobra.Command, w *whoFlags, args []string, answer *insp
 	if w.pidOnly || w.out.asked(c) {
 		return a.tell(w, args, answer)
 	}
-	return nil
+	return w.out.writeReports(report.NewAnswer(Version(), args, answer))
 }
 
 // parseTargets reads all words before anything is looked up.

@@ -42,7 +42,7 @@ func Judge(snap *fdscan.Snapshot) *View {
 		}
 	}
 	for _, s := range snap.Sockets {
-		socket := &Socket{Socket: s}
+		socket := &Socket{Socket: s, ephemeral: Ephemeral(snap.Host, s.Local.Port)}
 		for _, h := range s.Holders {
 			socket.Holders = append(socket.Holders, &Holder{Holder: h})
 		}
