@@ -157,7 +157,7 @@ func (l *lookup) readFlags(h *Holder) {
 	if h.Via != ViaTable && h.Via != ViaThread {
 		return
 	}
-	text, err := os.ReadFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
+	text, err := readFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", h.Process.PID, err)
@@ -288,7 +288,7 @@ func (l *lookup) creators() {
 
 // cgroupMount is where the unified hierarchy is mounted; "" when it is not.
 func (l *lookup) cgroupMount() string {
-	info, err := os.ReadFile(l.path("self/mountinfo"))
+	info, err := readFile(l.path("self/mountinfo"))
 	if err != nil {
 		return ""
 	}

@@ -145,7 +145,7 @@ type processStat struct {
 func readStat(path string) (processStat, error) {
 	// Field numbers of proc_pid_stat(5), which count from 1.
 	const state, flags, threads, startTicks = 3, 9, 20, 22
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return processStat{}, err
 	}

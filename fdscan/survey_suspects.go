@@ -119,7 +119,7 @@ func (l *lookup) describe(p *Process, tid, fd int) *Descriptor {
 	}
 	d := &Descriptor{Process: p, TID: tid, FD: fd}
 	d.leadsTo(link)
-	text, err := os.ReadFile(l.descriptorPath("fdinfo", p.PID, tid, fd))
+	text, err := readFile(l.descriptorPath("fdinfo", p.PID, tid, fd))
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", p.PID, err)

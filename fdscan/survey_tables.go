@@ -3,7 +3,6 @@ package fdscan
 import (
 	"bytes"
 	"math"
-	"os"
 	"runtime"
 	"strconv"
 	"sync"
@@ -76,7 +75,7 @@ func (t Filled) kinds() map[string]int {
 // openLimit reads the soft limit of descriptors: "Max open files 1024 4096 files"
 // in /proc/PID/limits; 0 when that may not be read.
 func (l *lookup) openLimit(pid int) uint64 {
-	text, err := os.ReadFile(l.path(strconv.Itoa(pid), "limits"))
+	text, err := readFile(l.path(strconv.Itoa(pid), "limits"))
 	if err != nil {
 		return 0
 	}
