@@ -1,4 +1,8 @@
 package fdscan
 
-// AnySocket is a socket of any family; the link tells its inode.
-var AnySocket = registerKind(&Kind{Name: "socket", Title: "a socket", Claims: byPrefix("socket:[")})
+// AnySocket is a socket of any family; the link tells its inode. Sockets of the
+// families that have a kind of their own are narrowed to that.
+var AnySocket = registerKind(&Kind{
+	Name: "socket", Title: "a socket of another family", Says: "the name of its protocol, and what it says of itself", Links: []string{"socket:[*"},
+	tell: (*lister).tellSocket,
+})

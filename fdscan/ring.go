@@ -1,7 +1,6 @@
 package fdscan
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -86,21 +85,17 @@ func (l *lookup) readRing(r Ref) (ring, error) {
 // were left out.
 func parseRing(text []byte) (r ring, whole bool) {
 	r.files = map[int]string{}
-	section, count, lines := "", -1, 0
-	for line := range bytes.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimRight(string(line), "\n"), ":")
-		if !strings.HasPrefix(key, " ") && !strings.HasPrefix(key, "\t") {
-			section = key
-			if section == "UserFiles" {
-				count, _ = strconv.Atoi(strings.TrimSpace(value))
-			}
-			continue
-		}
-		switch section {
+	count, lines := -1, 0
+	for _, d := range parseFDInfo(text).Details {
+		switch section, key, below := strings.Cut(d.Name, " "); section {
 		case "UserFiles":
+			if !below {
+				count, _ = strconv.Atoi(d.Value)
+				continue
+			}
 			lines++
-			slot, err := strconv.Atoi(strings.TrimSpace(key))
-			switch link := strings.TrimSpace(value); {
+			slot, err := strconv.Atoi(key)
+			switch link := d.Value; {
 			case err != nil || link == "<none>":
 			case strings.HasPrefix(link, "socket:[") || strings.HasPrefix(link, "pipe:["):
 				r.files[slot] = link
@@ -108,7 +103,7 @@ func parseRing(text []byte) (r ring, whole bool) {
 				r.unnamed++
 			}
 		case "PollList":
-			r.pending = true
+			r.pending = r.pending || d.Value != ""
 		}
 	}
 	// Empty slots have no line in some kernels, so that the number of lines

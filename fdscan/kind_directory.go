@@ -1,0 +1,6 @@
+package fdscan
+
+import "golang.org/x/sys/unix"
+
+// Directory is an open directory.
+var Directory = registerKind(&Kind{Name: "directory", Title: "a directory", Of: Regular, narrows: ofFormat(unix.S_IFDIR)})
