@@ -55,8 +55,10 @@ type Descriptor struct {
 	// with the same number refer to one and the same. 0 when not compared.
 	Description uint64
 	// watches are those of an epoll instance.
-	watches []Watch
-	mode    uint16 // st_mode; 0 when the file was not asked
+	watches  []Watch
+	mode     uint16 // st_mode; 0 when the file was not asked
+	otherEnd uint64 // inode of the socket at the other end; 0 when not known
+	lonely   bool   // a pipe whose other end nobody has
 	// protocol is the name of a socket's protocol, as the extended attribute
 	// system.sockprotoname of its file says it.
 	protocol string

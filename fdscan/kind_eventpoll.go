@@ -14,15 +14,15 @@ var EventPoll = registerKind(&Kind{
 		if len(d.watches) == 0 {
 			return "watches nothing"
 		}
-		return "watches " + several(d.watches, func(w Watch) string { return l.watched(d, w) + " for " + w.eventNames() })
+		return "watches " + several(d.watches, func(w Watch) string { return l.watched(w) + " for " + w.eventNames() })
 	},
 })
 
 // watched says what an epoll instance watches, by the number that it had when it
 // was registered. The number may mean another file by now, or none; what is
 // watched is the file all the same, for as long as somebody keeps it open.
-func (l *lister) watched(d *Descriptor, w Watch) string {
-	now := l.entry(d, w.FD)
+func (l *lister) watched(w Watch) string {
+	now := l.entry(w.FD)
 	switch {
 	case now == nil && w.Inode == 0:
 		return fmt.Sprintf("fd %d, which is closed", w.FD)
@@ -32,6 +32,24 @@ func (l *lister) watched(d *Descriptor, w Watch) string {
 		return fmt.Sprintf("fd %d (%s)", w.FD, now.brief())
 	}
 	return fmt.Sprintf("inode %d, once fd %d, which is another file now (%s)", w.Inode, w.FD, now.brief())
+}
+
+// brief is what d refers to in a few words.
+func (d *Descriptor) brief() string {
+	switch {
+	case d.Socket != nil:
+		return d.Socket.identity()
+	case d.protocol != "":
+		return strings.ToLower(d.protocol)
+	case strings.HasPrefix(d.Link, "anon_inode:"):
+		return d.Kind.Name
+	}
+	return d.Link
+}
+
+// kernelDevice is a device number in the form in which epoll instances tell it.
+func kernelDevice(device uint64) uint64 {
+	return uint64(unix.Major(device))<<20 | uint64(unix.Minor(device))
 }
 
 // eventNames are the events of epoll_ctl(2) in short: "in out edge".

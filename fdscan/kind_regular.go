@@ -4,6 +4,5 @@ package fdscan
 // the file itself tells.
 var Regular = registerKind(&Kind{
 	Name: "regular", Title: "a regular file", Links: []string{"/*"},
-	Says: "the type of its file system, unless that is one of a disk",
-	tell: func(l *lister, d *Descriptor) string { return l.unusualFileSystem(d) },
+	Says: "the server that it is on, if it is on one", tell: (*lister).onServer,
 })

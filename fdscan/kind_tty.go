@@ -13,7 +13,7 @@ var TTY = registerKind(&Kind{
 	narrows: func(l *lister, d *Descriptor) bool {
 		major, minor := unix.Major(d.Number), unix.Minor(d.Number)
 		const consoles = 4 // tty0, tty1 …, ttyS0 …
-		return major == consoles || major == auxiliaryMajor && minor != ptmxMinor || strings.HasPrefix(l.driver(major, minor), "tty")
+		return major == consoles || major == auxiliaryMajor && minor != ptmxMinor || strings.HasPrefix(l.driver(d), "tty")
 	},
 	tell: (*lister).tellDevice,
 })

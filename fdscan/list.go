@@ -44,7 +44,7 @@ func (s *Scanner) List(ctx context.Context, pids []int) (*Snapshot, error) {
 // lister is the work on one List.
 type lister struct {
 	*lookup
-	read_     []*openTable
+	open      []*openTable
 	current   *openTable // that of the descriptor which is told of
 	drivers   *drivers
 	mountsOf  map[int]*mountTable    // by pid
@@ -107,7 +107,7 @@ func (l *lister) adopt(pid int, t *openTable) {
 	if t.process = l.process(pid); t.process == nil {
 		return
 	}
-	l.read_ = append(l.read_, t)
+	l.open = append(l.open, t)
 	for _, d := range t.descriptors {
 		d.Process = t.process
 	}
@@ -116,24 +116,20 @@ func (l *lister) adopt(pid int, t *openTable) {
 
 // classify narrows the kinds of files.
 func (l *lister) classify() {
-	for _, t := range l.read_ {
+	for _, t := range l.open {
 		l.current = t
 		for _, d := range t.descriptors {
 			if d.Kind != AnySocket {
 				l.narrow(d)
 			}
-			if d.format() != sizedFormat(d) {
-				d.Size, d.Allocated = nil, nil
-			}
 		}
 	}
 }
 
-// describe says in words what each descriptor refers to. An epoll instance comes
-// after what it may watch.
+// describe says in words what each descriptor refers to, and adds locks.
 func (l *lister) describe() {
 	posix := l.posixLocks()
-	for _, t := range l.read_ {
+	for _, t := range l.open {
 		l.current = t
 		for _, d := range t.descriptors {
 			if d.Kind.tell != nil {
@@ -165,7 +161,7 @@ func (l *lister) entry(fd int) *Descriptor {
 
 // sharedTables fills Snapshot.Tables.
 func (l *lister) sharedTables() {
-	for _, t := range l.read_ {
+	for _, t := range l.open {
 		table := &Table{Process: t.process, TID: t.tid, Open: len(t.descriptors), Limit: t.limit, Kinds: map[string]int{}}
 		for _, d := range t.descriptors {
 			table.Kinds[d.Kind.Name]++

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -160,7 +161,7 @@ func (r *tableReader) unlock(infos int, name string, d *Descriptor) {
 		if d.detail("UserFiles") != "" {
 			return
 		}
-		pauseForRing()
+		time.Sleep(ringPause)
 		text, err := r.file(infos, name)
 		if err != nil {
 			return

@@ -60,10 +60,15 @@ type ring struct {
 	pending bool           // requests are on their way
 }
 
+// An instance that is locked is read again so many times, with such pauses.
+const (
+	ringTries = 20
+	ringPause = time.Millisecond
+)
+
 // readRing reads fdinfo of an io_uring instance. The kernel leaves the files out
 // while somebody holds the ring's lock, so that a few tries may be needed.
 func (l *lookup) readRing(r Ref) (ring, error) {
-	const tries, pause = 20, time.Millisecond
 	for try := 1; ; try++ {
 		text, err := os.ReadFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
 		if err != nil {
@@ -73,10 +78,10 @@ func (l *lookup) readRing(r Ref) (ring, error) {
 		switch {
 		case whole:
 			return found, nil
-		case try == tries:
-			return ring{}, fmt.Errorf("it was locked each of %d times", tries)
+		case try == ringTries:
+			return ring{}, fmt.Errorf("it was locked each of %d times", ringTries)
 		}
-		time.Sleep(pause)
+		time.Sleep(ringPause)
 	}
 }
 

@@ -32,6 +32,8 @@ type Want struct {
 	Pipes map[uint64]bool
 	// Files are device and inode, as statx(2) tells them.
 	Files map[FileID]bool
+	// Links are link texts of descriptors that are wanted.
+	Links map[string]bool
 	// Rings also finds every io_uring instance.
 	Rings bool
 	// PIDs limits the walk to these processes; empty for all.
@@ -41,15 +43,27 @@ type Want struct {
 // FileID identifies a file: st_dev and st_ino.
 type FileID struct{ Device, Inode uint64 }
 
+// longestLink is how much of a link text is read: a byte more than any that is
+// wanted has, so that no other is taken for it.
+func (w Want) longestLink() int {
+	n := 64
+	for link := range w.Links {
+		n = max(n, len(link)+1)
+	}
+	return n
+}
+
 // Ref is a descriptor that a walk found.
 type Ref struct {
 	PID int
 	TID int // set when only the thread's own table holds it
 	FD  int
-	// Kind is what the link text says: "socket", "pipe", "io_uring", "file".
+	// Kind is what the link text says: "socket", "pipe", "io_uring", "file", or
+	// that it is one of Want.Links.
 	Kind  RefKind
 	Inode uint64
 	File  FileID // of a RefFile
+	Link  string // of a RefLink
 	Via   Via
 	Note  string // of a ViaMemory
 }
@@ -63,6 +77,7 @@ const (
 	RefPipe
 	RefRing
 	RefFile
+	RefLink
 )
 
 // ProcWalker walks /proc/PID/fd: getdents64 for the numbers, readlinkat for
@@ -100,7 +115,7 @@ func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(
 	workers = max(1, min(workers, len(pids)))
 	var next atomic.Int64
 	run := func() {
-		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer)}
+		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer), link: make([]byte, w.longestLink())}
 		for ctx.Err() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(pids) {
@@ -127,7 +142,7 @@ type shard struct {
 	path  []byte
 	dents []byte
 	tasks []byte
-	link  [64]byte
+	link  []byte
 	// uncompared reports a table that may be the process's own: then only
 	// what differs is told, and told keeps it, for tables alike.
 	uncompared bool
@@ -239,8 +254,14 @@ func sameTable(tids []int, tid int) (same, known bool) {
 // compareTables orders the descriptor tables of two threads: 0 when they are one
 // (kcmp(2), KCMP_FILES; needs CONFIG_KCMP and PTRACE_MODE_READ_REALCREDS).
 func compareTables(a, b int) (order int, err error) {
-	const kcmpTypeFiles = 2
-	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpTypeFiles, 0, 0, 0)
+	const kcmpFiles = 2
+	return kcmp(uintptr(a), uintptr(b), kcmpFiles, 0, 0)
+}
+
+// kcmp orders two objects of the kernel of one kind, of two threads: 0 when they
+// are one.
+func kcmp(a, b, kind, first, second uintptr) (order int, err error) {
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, a, b, kind, first, second, 0)
 	switch {
 	case errno != 0:
 		return 0, errno
@@ -286,7 +307,7 @@ func (s *shard) table(pid, tid int) (entries int, err error) {
 // length, as the kernel wrote it. The error is a refusal, which holds for the
 // whole table: a security module may let it be listed and not be read.
 func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
-	n, errno := readlinkat(dir, name, s.link[:])
+	n, errno := readlinkat(dir, name, s.link)
 	switch errno {
 	case 0:
 	case unix.EACCES, unix.EPERM:
@@ -315,6 +336,9 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 		}
 	case s.want.Rings && string(link) == "anon_inode:[io_uring]":
 		r.Kind = RefRing
+		s.tell(r)
+	case s.want.Links[string(link)]:
+		r.Kind, r.Link = RefLink, string(link)
 		s.tell(r)
 	case len(s.want.Files) > 0 && link[0] == '/':
 		r.Kind = RefFile

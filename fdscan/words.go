@@ -35,14 +35,14 @@ func counted(value, label string) string {
 	return value + " " + label
 }
 
-// mostNamed is how many of a list are named before the rest is counted: Details
+// mostTold is how many of a list are named before the rest is counted: Details
 // has them all.
-const mostNamed = 16
+const mostTold = 16
 
 // several writes the first of a list, and how many more there are.
 func several[T any](all []T, write func(T) string) string {
 	var words []string
-	for _, v := range all[:min(len(all), mostNamed)] {
+	for _, v := range all[:min(len(all), mostTold)] {
 		words = append(words, write(v))
 	}
 	if more := len(all) - len(words); more > 0 {
