@@ -13,7 +13,7 @@ var IOUring = registerKind(&Kind{
 		var files []string
 		for _, f := range d.Details {
 			if slot, ok := strings.CutPrefix(f.Name, "UserFiles "); ok && f.Value != "<none>" {
-				files = append(files, "slot "+slot+" "+f.Value)
+				files = append(files, "slot "+slot+" "+unescapeMount(f.Value))
 			}
 		}
 		registered := "no registered files"

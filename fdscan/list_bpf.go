@@ -12,17 +12,12 @@ import (
 // BPF_OBJ_GET_INFO_BY_FD, Linux 4.15); "" when there is none, or it may not be
 // asked. The offset is that of the name in the struct.
 func (l *lister) bpfName(d *Descriptor, offset int) string {
-	if l.Detached {
-		return ""
-	}
-	fd, err := copyFD(Ref{PID: d.Process.PID, TID: d.TID, FD: d.FD})
-	if err != nil {
-		if !gone(err) && err != unix.EBADF {
-			l.gap(detailGap("ask for the names of BPF objects", d.Process.PID, err))
-		}
-		return ""
-	}
-	defer unix.Close(fd)
+	text := ""
+	_ = l.borrow(d, func(fd int) { text = bpfObjectName(fd, offset) })
+	return text
+}
+
+func bpfObjectName(fd, offset int) string {
 	var info [256]byte // struct bpf_map_info or bpf_prog_info
 	request := struct {
 		fd, length uint32

@@ -44,6 +44,7 @@ func (l *lister) peers() error {
 		}
 	}, func(g Gap) {
 		whole = false
+		g.Op, g.Scope = "look for the other ends: "+g.Op, ScopeDetail
 		l.gap(g)
 	})
 	if err != nil {

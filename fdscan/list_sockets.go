@@ -1,6 +1,7 @@
 package fdscan
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -195,20 +196,31 @@ func queued(bytes, what string) string {
 // askName asks a socket that no table tells of for its addresses: raw sockets,
 // those of vsock and of other families. The copy that is asked changes nothing.
 func (l *lister) askName(d *Descriptor) string {
+	text := ""
+	_ = l.borrow(d, func(fd int) { text = nameWords(fd) })
+	return text
+}
+
+// borrow calls f with a copy of a descriptor.
+func (l *lister) borrow(d *Descriptor, f func(fd int)) error {
 	if l.Detached {
-		return ""
+		return unix.ESRCH
 	}
-	fd, err := copySocket(Ref{PID: d.Process.PID, TID: d.TID, FD: d.FD}, d.Inode)
+	fd, err := copyFD(Ref{PID: d.Process.PID, TID: d.TID, FD: d.FD})
 	if err != nil {
-		if !gone(err) {
-			g := detailGap("pidfd_getfd", d.Process.PID, err)
-			g.TID, g.FD = d.TID, d.FD
-			l.gap(g)
+		if !gone(err) && !errors.Is(err, unix.EBADF) {
+			l.gap(detailGap("pidfd_getfd", d.Process.PID, err))
 		}
-		return ""
+		return err
 	}
 	defer unix.Close(fd)
-	types := map[int]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket", unix.SOCK_RAW: "raw"}
+	f(fd)
+	return nil
+}
+
+// nameWords are the type and the addresses of a socket.
+func nameWords(fd int) string {
+	types := map[int]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
 	kind, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	listening, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	local, _ := unix.Getsockname(fd)
