@@ -214,6 +214,12 @@ func (l *lister) borrow(d *Descriptor, f func(fd int)) error {
 		return err
 	}
 	defer unix.Close(fd)
+	// The number may mean something else by now. (None of the kinds that are
+	// borrowed lies in a file system that could keep fstat waiting.)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != d.Inode {
+		return unix.ESTALE
+	}
 	f(fd)
 	return nil
 }

@@ -54,13 +54,30 @@ func (g *grid) dropEmpty() {
 		for _, row := range g.rows {
 			empty = empty && row.cells[i] == ""
 		}
-		if !empty {
+		if empty {
+			g.remove(i)
+		}
+	}
+}
+
+// remove takes a column out.
+func (g *grid) remove(i int) {
+	g.header = append(g.header[:i:i], g.header[i+1:]...)
+	for j, row := range g.rows {
+		g.rows[j].cells = append(row.cells[:i:i], row.cells[i+1:]...)
+	}
+}
+
+// give takes columns out, one by one, as long as the grid is wider than a
+// terminal by more than the elastic column can give.
+func (g *grid) give(s Style, columns []string, elastic string, least int) {
+	for _, name := range columns {
+		width, _ := g.measure(s.Headers)
+		i, e := slices.Index(g.header, name), slices.Index(g.header, elastic)
+		if s.Width == 0 || i < 0 || e < 0 || width-max(0, g.widest(e)-least) <= s.Width {
 			continue
 		}
-		g.header = append(g.header[:i:i], g.header[i+1:]...)
-		for j, row := range g.rows {
-			g.rows[j].cells = append(row.cells[:i:i], row.cells[i+1:]...)
-		}
+		g.remove(i)
 	}
 }
 
