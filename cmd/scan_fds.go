@@ -61,15 +61,14 @@ func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlag
 	if err != nil {
 		return lookupError(c, err)
 	}
-	outcome := &inspect.Outcome{View: &inspect.View{Snapshot: snap}, Complete: snap.TablesComplete && snap.HoldersComplete, PIDs: s.pids}
-	listed := slices.DeleteFunc(slices.Clone(snap.Descriptors), func(d *fdscan.Descriptor) bool {
-		return len(kinds) > 0 && !slices.ContainsFunc(kinds, d.Kind.Is)
-	})
-	outcome.Tables = slices.DeleteFunc(outcome.Tables, func(t *fdscan.Table) bool {
-		has := func(d *fdscan.Descriptor) bool { return d.Process == t.Process && d.TID == t.TID }
-		return (len(s.pids) == 0 || len(kinds) > 0) && !slices.ContainsFunc(listed, has)
-	})
-	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: "scan", Outcome: outcome, Listed: append([]*fdscan.Descriptor{}, listed...)}); err != nil {
+	outcome := &inspect.Outcome{View: inspect.Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete, PIDs: s.pids}
+	listed := []*fdscan.Descriptor{}
+	for _, d := range snap.Descriptors {
+		if len(kinds) == 0 || slices.ContainsFunc(kinds, d.Kind.Is) {
+			listed = append(listed, d)
+		}
+	}
+	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: c.Name(), Outcome: outcome, Listed: listed}); err != nil {
 		return err
 	}
 	return &exitError{code: s.gate.exitCode(outcome)}

@@ -49,6 +49,10 @@ type Descriptor struct {
 	// Peers are the descriptors at the other end of a pipe, a pseudoterminal, a
 	// unix socket, or a connection within this machine, by pid and number.
 	Peers []Peer
+	// From is the eldest living ancestor that has the same open file description
+	// at the same number, and runs another program, while FD_CLOEXEC is clear: the
+	// descriptor has come through exec. nil when not compared, or not so.
+	From *Process
 	// Socket is what the tables say of a socket; nil when none lists it.
 	Socket *Socket
 	// Description numbers open file descriptions: descriptors of one Snapshot

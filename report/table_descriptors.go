@@ -24,6 +24,9 @@ func (p *page) descriptors(listed []*fdscan.Descriptor) error {
 		for n < len(listed) && listed[n].Process.PID == t.Process.PID && listed[n].TID == t.TID {
 			n++
 		}
+		if n == 0 && (t.Open > 0 || len(p.outcome.PIDs) == 0) {
+			continue // none of the kinds that were asked for, or a kernel thread
+		}
 		if p.blocks > 0 {
 			p.line("")
 		}
@@ -34,8 +37,8 @@ func (p *page) descriptors(listed []*fdscan.Descriptor) error {
 		}
 		listed = listed[n:]
 	}
-	if p.blocks > 0 && len(p.outcome.Gaps) > 0 {
-		p.line("")
+	if p.blocks == 0 {
+		p.line("no such descriptor")
 	}
 	p.gaps()
 	return nil
