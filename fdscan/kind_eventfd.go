@@ -8,6 +8,6 @@ var EventFD = registerKind(&Kind{
 		if d.detail("eventfd-semaphore") == "1" { // Linux 6.5
 			semaphore = "a semaphore"
 		}
-		return sentence(labelled("count", fromHex(d.detail("eventfd-count"))), semaphore, labelled("eventfd", d.detail("eventfd-id")))
+		return sentence(labelled("count", fromHex(d.detail("eventfd-count"))), semaphore, labelled("id", d.detail("eventfd-id")))
 	},
 })

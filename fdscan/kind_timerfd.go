@@ -21,17 +21,17 @@ var TimerFD = registerKind(&Kind{
 		if !ok1 || !ok2 {
 			return clock
 		}
-		next, every, expired := "disarmed", "", ""
-		if left > 0 {
-			next = "in " + left.String()
+		next, every := "disarmed", ""
+		switch ticks := d.detail("ticks"); {
+		case left > 0:
+			next = "in " + left.Round(time.Millisecond).String()
+		case ticks != "0" && ticks != "":
+			next = "expired"
 		}
 		if interval > 0 {
 			every = "every " + interval.String()
 		}
-		if ticks := d.detail("ticks"); ticks != "0" && ticks != "" {
-			expired = "expired " + ticks + " times"
-		}
-		return sentence(clock, next, every, expired)
+		return sentence(clock, next, every, unlessZero("expirations not read", d.detail("ticks")))
 	},
 })
 

@@ -27,6 +27,14 @@ func labelled(label, value string) string {
 	return label + " " + value
 }
 
+// unlessZero is labelled, and empty for a count of 0.
+func unlessZero(label, count string) string {
+	if count == "0" {
+		return ""
+	}
+	return labelled(label, count)
+}
+
 // counted is "value label"; empty without a value.
 func counted(value, label string) string {
 	if value == "" {

@@ -132,6 +132,25 @@ func (g *grid) measure(headers bool) (width, notes int) {
 	return width, notes
 }
 
+// join puts the notes into a column where there is room for them. A cell for
+// which a terminal is too narrow becomes a note itself, which is cut nowhere.
+func (g *grid) join(column string, s Style) {
+	i := slices.Index(g.header, column)
+	if i < 0 {
+		return
+	}
+	width, _ := g.measure(s.Headers)
+	room := s.Width - width + max(g.widest(i), displayWidth(column))
+	for j, row := range g.rows {
+		switch whole := strings.TrimSpace(row.cells[i] + " " + row.note); {
+		case s.Width == 0 || displayWidth(whole) <= room:
+			row.cells[i], g.rows[j].note = whole, ""
+		case displayWidth(row.cells[i]) > room:
+			row.cells[i], g.rows[j].note = "", whole
+		}
+	}
+}
+
 // squeeze makes the grid narrower by so many columns, as far as it can.
 func (g *grid) squeeze(over int) {
 	for _, e := range g.elastic {

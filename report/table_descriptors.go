@@ -77,25 +77,26 @@ func (p *page) tableHead(t *fdscan.Table, shown int) {
 func (p *page) table(descriptors []*fdscan.Descriptor, same map[uint64][]*fdscan.Descriptor) error {
 	g := &grid{indent: "  ", header: []string{"FD", "KIND", "MODE", "CLOEXEC", "FLAGS", "POS", "LOCKS", "TARGET"}}
 	if p.wide {
-		g.header = append(g.header, "SIZE", "ALLOCATED", "INODE", "DEVICE", "MOUNT", "SAME AS", "DETAILS")
+		g.header = []string{"FD", "KIND", "MODE", "CLOEXEC", "FLAGS", "POS", "SIZE", "ALLOCATED", "INODE", "DEVICE", "MOUNT", "LOCKS", "SAME AS", "TARGET", "DETAILS"}
 	}
-	const leastTarget = 32
-	g.elastic = []squeeze{{"TARGET", leastTarget, nil}, {"LOCKS", 12, nil}, {"TARGET", 16, nil}}
 	for _, d := range descriptors {
 		cloexec := ""
 		if d.CloseOnExec != nil {
 			cloexec = yesNo(*d.CloseOnExec)
 		}
-		cells := []string{
-			strconv.Itoa(d.FD), d.Kind.Name, accessText(d), cloexec, strings.Join(statusFlags(d), "|"), posText(d), lockTexts(d), targetText(d),
-		}
+		cells := []string{strconv.Itoa(d.FD), d.Kind.Name, accessText(d), cloexec, strings.Join(statusFlags(d), "|"), posText(d)}
 		if p.wide {
-			cells = append(cells, bytesText(d.Size), bytesText(d.Allocated), number(d.Inode), deviceText(d.Device), number(uint64(d.MountID)), sameText(d, same), detailTexts(d))
+			cells = append(cells, bytesText(d.Size), bytesText(d.Allocated), number(d.Inode), deviceText(d.Device), number(uint64(d.MountID)), lockTexts(d), sameText(d, same), targetText(d), detailTexts(d))
+		} else {
+			cells = append(cells, lockTexts(d), targetText(d))
 		}
 		g.rows = append(g.rows, gridRow{cells: clean(cells), note: Printable(peerTexts(d, p.wide))})
 	}
 	g.dropEmpty()
+	const leastTarget = 40
 	g.give(p.style, []string{"FLAGS", "POS", "MODE"}, "TARGET", leastTarget)
+	g.join("TARGET", p.style)
+	g.elastic = []squeeze{{"LOCKS", 12, nil}}
 	return g.write(p, p.style)
 }
 
