@@ -94,9 +94,8 @@ func (p *page) table(descriptors []*fdscan.Descriptor, same map[uint64][]*fdscan
 	}
 	g.dropEmpty()
 	const leastTarget = 40
-	g.give(p.style, []string{"FLAGS", "POS", "MODE"}, "TARGET", leastTarget)
+	g.give(p.style, []string{"LOCKS", "FLAGS", "POS", "MODE"}, "LOCKS", "TARGET", leastTarget)
 	g.join("TARGET", p.style)
-	g.elastic = []squeeze{{"LOCKS", 12, nil}}
 	return g.write(p, p.style)
 }
 
