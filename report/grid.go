@@ -69,8 +69,8 @@ func (g *grid) remove(i int) {
 }
 
 // give takes columns out, one by one, as long as a terminal is too narrow for
-// the grid with so many columns for one of them. What is in a column that keep
-// names goes to the notes.
+// the grid with so many columns for the elastic one. What is in the column that
+// keep names goes to the notes.
 func (g *grid) give(s Style, columns []string, keep, elastic string, least int) {
 	for _, name := range columns {
 		width, _ := g.measure(s.Headers)
@@ -85,6 +85,57 @@ func (g *grid) give(s Style, columns []string, keep, elastic string, least int) 
 		}
 		g.remove(i)
 	}
+}
+
+// write renders the grid. On a terminal that is too narrow, notes go to lines of
+// their own, and then elastic columns are cut.
+func (g *grid) write(w io.Writer, s Style) error {
+	width, notes := g.measure(s.Headers)
+	beside := s.Width == 0 || width+notes <= s.Width
+	if s.Width > 0 {
+		g.squeeze(width - s.Width)
+	}
+	lines, err := g.render(s, beside)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	if s.Headers && len(lines) > 0 {
+		b.WriteString(cut(lines[0], s.Width) + "\n")
+		lines = lines[1:]
+	}
+	for i, line := range lines {
+		line = cut(line, s.Width)
+		row := g.rows[i]
+		if row.note != "" && !beside {
+			line += "\n" + fold(g.indent+"  "+row.note, s.Width, g.indent+"  ")
+		}
+		if row.paint != nil {
+			line = row.paint(line)
+		}
+		b.WriteString(line + "\n")
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// measure returns the width of the table in columns, and how many more the notes
+// would take.
+func (g *grid) measure(headers bool) (width, notes int) {
+	width = displayWidth(g.indent) + 2*(len(g.header)-1)
+	for i, name := range g.header {
+		widest := g.widest(i)
+		if headers {
+			widest = max(widest, displayWidth(name))
+		}
+		width += widest
+	}
+	for _, row := range g.rows {
+		if row.note != "" {
+			notes = max(notes, 2+displayWidth(row.note))
+		}
+	}
+	return width, notes
 }
 
 // join puts the notes into a column where there is room for them. A cell for
