@@ -2,17 +2,21 @@ package proctest
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
+// openFlags are the words for flags of open(2); none is no flag.
+var openFlags = map[string]int{
+	"": 0, "append": unix.O_APPEND, "direct": unix.O_DIRECT, "directory": unix.O_DIRECTORY, "nofollow": unix.O_NOFOLLOW, "nonblock": unix.O_NONBLOCK,
+	"path": unix.O_PATH, "tmpfile": unix.O_TMPFILE,
+}
+
 var _ = define(&specification{
-	usage: "open PATH [name=N fd=N cloexec=0|1 write=0|1 create=0|1]",
-	text:  "opens a file, for reading unless said.",
-	min:   1, max: 1, options: []string{"name", "fd", "cloexec", "write", "create"},
+	usage: "open PATH [name=N fd=N cloexec=0|1 write=0|1 create=0|1 flags=FLAG,…]",
+	text:  "opens a file, for reading unless said. The flags are append, direct, directory, nofollow, nonblock, path and tmpfile.",
+	min:   1, max: 1, options: []string{"name", "fd", "cloexec", "write", "create", "flags"},
 	run: func(r *role, op *operation) error {
 		flags := op.cloexec()
 		if op.on("write") {
@@ -20,6 +24,13 @@ var _ = define(&specification{
 		}
 		if op.on("create") {
 			flags |= unix.O_CREAT
+		}
+		for word := range strings.SplitSeq(op.option("flags", ""), ",") {
+			flag, known := openFlags[word]
+			if !known {
+				return fmt.Errorf("unknown flag %q", word)
+			}
+			flags |= flag
 		}
 		fd, err := unix.Open(op.Args[0], flags, 0o600)
 		if err != nil {
@@ -43,45 +54,6 @@ var _ = define(&specification{
 			return err
 		}
 		return r.table.add(name+"2", "pipe", ends[1])
-	},
-})
-
-// makers make what needs no path, by the name that the link in /proc/PID/fd
-// has. The flag is O_CLOEXEC or 0.
-var makers = map[string]func(flag int) (int, error){
-	"eventfd":  func(flag int) (int, error) { return unix.Eventfd(0, flag) },
-	"timerfd":  func(flag int) (int, error) { return unix.TimerfdCreate(unix.CLOCK_MONOTONIC, flag) },
-	"signalfd": func(flag int) (int, error) { return unix.Signalfd(-1, &unix.Sigset_t{}, flag) },
-	"inotify":  unix.InotifyInit1,
-	"memfd": func(flag int) (int, error) {
-		if flag != 0 {
-			flag = unix.MFD_CLOEXEC
-		}
-		return unix.MemfdCreate("proctest", flag)
-	},
-	"pidfd": func(flag int) (int, error) {
-		fd, err := unix.PidfdOpen(unix.Getpid(), 0)
-		if err == nil && flag == 0 { // it is always made close-on-exec
-			_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
-		}
-		return fd, err
-	},
-}
-
-var _ = define(&specification{
-	usage: "make " + strings.Join(slices.Sorted(maps.Keys(makers)), "|") + " [name=N fd=N cloexec=0|1]",
-	text:  "makes a descriptor of that kind.",
-	min:   1, max: 1, options: []string{"name", "fd", "cloexec"},
-	run: func(r *role, op *operation) error {
-		maker, ok := makers[op.Args[0]]
-		if !ok {
-			return fmt.Errorf("unknown kind of descriptor")
-		}
-		fd, err := maker(op.cloexec())
-		if err != nil {
-			return err
-		}
-		return r.keep(op, fd, op.Args[0])
 	},
 })
 
