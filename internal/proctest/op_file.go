@@ -73,16 +73,27 @@ var _ = define(&specification{
 })
 
 var _ = define(&specification{
-	usage: "lock [FD]",
-	text:  "takes an exclusive flock(2) on the file, which belongs to the open file description.",
-	max:   1,
+	usage: "lock [FD] [by=flock|posix|ofd]",
+	text: "takes an exclusive lock: a flock(2) of the file, unless said, or of its bytes 10 to 14. The first and the last belong to the open file " +
+		"description, the second to the process.",
+	max: 1, options: []string{"by"},
 	compile: func(t *table, op *operation) (program, error) {
 		e, err := t.find(first(op.Args))
 		if err != nil {
 			return nil, err
 		}
 		var p program
-		p.add(unix.SYS_FLOCK, uintptr(e.FD), unix.LOCK_EX|unix.LOCK_NB)
+		region := &unix.Flock_t{Type: unix.F_WRLCK, Whence: unix.SEEK_SET, Start: 10, Len: 5}
+		switch by := op.option("by", "flock"); by {
+		case "flock":
+			p.add(unix.SYS_FLOCK, uintptr(e.FD), unix.LOCK_EX|unix.LOCK_NB)
+		case "posix":
+			p.add(unix.SYS_FCNTL, uintptr(e.FD), unix.F_SETLK, pointer(region)).keep = region
+		case "ofd":
+			p.add(unix.SYS_FCNTL, uintptr(e.FD), unix.F_OFD_SETLK, pointer(region)).keep = region
+		default:
+			return nil, fmt.Errorf("unknown lock %q", by)
+		}
 		return p, nil
 	},
 })
