@@ -110,6 +110,8 @@ func cgroupPath(cgroups []procfs.Cgroup) (path string) {
 
 // userName is the name of uid in this system's user database, or its number.
 func (l *lookup) userName(uid uint32) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if name, ok := l.users[uid]; ok {
 		return name
 	}

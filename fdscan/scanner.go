@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"stray/internal/sockdiag"
 )
@@ -101,6 +102,7 @@ type lookup struct {
 	*Scanner
 	ctx      context.Context // that of Lookup
 	question Question
+	survey   *survey // what a survey asks besides; nil for a Question alone
 	snap     *Snapshot
 	files    map[FileID]*Object
 	// sockets are those of the answer, by inode; never those with inode 0. The
@@ -109,6 +111,7 @@ type lookup struct {
 	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
+	mu        sync.Mutex // of users and gaps, while processes are read side by side
 	users     map[uint32]string
 	gaps      map[Gap]bool
 	held      map[holding]bool
@@ -120,6 +123,8 @@ type lookup struct {
 
 // gap notes what could not be seen, once.
 func (l *lookup) gap(g Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.gaps[g] {
 		return
 	}

@@ -30,6 +30,9 @@ type waitReader struct {
 	// among them that are no connections, and listeners the TCP listeners.
 	held             map[uint64]bool
 	ports, listeners []uint64
+	// suspects are the numbers of other descriptors of its table of which it is
+	// asked whether they are waited for.
+	suspects []int
 	// tables holds a thread for each descriptor table that was met.
 	tables []int
 	epolls map[descriptor]*watched
@@ -40,7 +43,10 @@ type waitReader struct {
 type descriptor struct{ tid, fd int }
 
 // watched is what an epoll instance watches.
-type watched struct{ sockets []uint64 }
+type watched struct {
+	sockets  []uint64
+	suspects []int
+}
 
 // waits says what each thread waits for. Busy threads are looked at again a few
 // times, since a server between two waits is caught running; but not when others
@@ -134,12 +140,14 @@ func (r *waitReader) wait(tid int) Wait {
 	case setNone:
 		w.Kind = WaitPassive
 	case setAccept:
-		w.Kind, w.Inodes = WaitOn, r.sockets(tid, []int{int(int32(args[0]))})
+		w.Kind = WaitOn
+		r.waitsFor(&w, []int{int(int32(args[0]))})
 	case setFirst:
-		w.Kind, w.Inodes = WaitIO, r.sockets(tid, []int{int(int32(args[0]))})
+		w.Kind = WaitIO
+		r.waitsFor(&w, []int{int(int32(args[0]))})
 	case setEpoll:
 		if e := r.epoll(tid, int(int32(args[0])), 0); e != nil {
-			w.Kind, w.Inodes = WaitOn, e.sockets
+			w.Kind, w.Inodes, w.Suspects = WaitOn, e.sockets, e.suspects
 		}
 	case setPoll:
 		r.multiplexed(&w, func() ([]int, bool) { return r.pollSet(args[0], args[1]) })
@@ -164,7 +172,18 @@ func (r *waitReader) multiplexed(w *Wait, set func() ([]int, bool)) {
 	case len(fds) == 0:
 		w.Kind = WaitPassive
 	default:
-		w.Kind, w.Inodes = WaitOn, r.sockets(w.TID, fds)
+		w.Kind = WaitOn
+		r.waitsFor(w, fds)
+	}
+}
+
+// waitsFor notes what descriptors of a thread lead to.
+func (r *waitReader) waitsFor(w *Wait, fds []int) {
+	w.Inodes = r.sockets(w.TID, fds)
+	for _, fd := range fds {
+		if slices.Contains(r.suspects, fd) {
+			w.Suspects = append(w.Suspects, fd)
+		}
 	}
 }
 

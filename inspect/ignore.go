@@ -106,7 +106,9 @@ func glob(pattern string) *regexp.Regexp {
 func ofProcess(names func(p *fdscan.Process) []string) func(string) (func(subject) bool, error) {
 	return func(value string) (func(subject) bool, error) {
 		pattern := glob(value)
-		return func(s subject) bool { return s.process != nil && slices.ContainsFunc(names(s.process), pattern.MatchString) }, nil
+		return func(s subject) bool {
+			return s.process != nil && slices.ContainsFunc(names(s.process), pattern.MatchString)
+		}, nil
 	}
 }
 
@@ -170,20 +172,20 @@ func compileKind(value string) (func(subject) bool, error) {
 
 // subjects finds what findings are about.
 type subjects struct {
-	descriptors map[place]*fdscan.Descriptor
+	descriptors map[tableEntry]*fdscan.Descriptor
 	sockets     map[uint64]*Socket // by inode
 }
 
-// place is an entry of a descriptor table.
-type place struct {
+// tableEntry is an entry of a descriptor table.
+type tableEntry struct {
 	process *fdscan.Process
 	tid, fd int
 }
 
 func newSubjects(v *View) subjects {
-	s := subjects{map[place]*fdscan.Descriptor{}, map[uint64]*Socket{}}
+	s := subjects{map[tableEntry]*fdscan.Descriptor{}, map[uint64]*Socket{}}
 	for _, d := range v.Descriptors {
-		s.descriptors[place{d.Process, d.TID, d.FD}] = d
+		s.descriptors[tableEntry{d.Process, d.TID, d.FD}] = d
 	}
 	for _, socket := range v.Sockets {
 		s.sockets[socket.Inode] = socket
@@ -194,7 +196,7 @@ func newSubjects(v *View) subjects {
 // of is what f is about. An inode is a socket's only where the descriptor is not
 // known to be something else: file systems number their own.
 func (s subjects) of(f Finding) subject {
-	d := s.descriptors[place{f.Process, f.TID, f.FD}]
+	d := s.descriptors[tableEntry{f.Process, f.TID, f.FD}]
 	if f.Inode == 0 || d != nil && d.Kind.Name != "socket" {
 		return subject{f.Process, nil, d}
 	}
