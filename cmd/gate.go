@@ -40,14 +40,27 @@ type gate struct {
 func (a *app) gateFlags(c *cobra.Command) *gate {
 	g := &gate{app: a}
 	f := c.Flags()
-	f.StringVar(&g.failOn, "fail-on", "error", "the mildest severity that fails: error, warning, note or none")
+	failOnFlag(c, &g.failOn)
 	f.BoolVar(&g.strict, "strict", false, "exit 3 when something that could change the answer could not be seen")
 	f.StringVar(&g.baseline, "baseline", "", "findings in this `file` are known, and do not count")
 	f.BoolVar(&g.update, "update-baseline", false, "write the findings of this run into the baseline (default "+baselineFile+")")
 	f.BoolVar(&g.prune, "prune-baseline", false, "take out of the baseline what is not found any more")
 	f.StringVar(&g.ignoreFile, "ignore-file", "", "what does not count, and why, is in this `file` (default "+settingsFile+", when it exists)")
-	_ = c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"error", "warning", "note", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	return g
+}
+
+func failOnFlag(c *cobra.Command, value *string) {
+	c.Flags().StringVar(value, "fail-on", "error", "the mildest severity that fails: error, warning, note or none")
+	_ = c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"error", "warning", "note", "none"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// readFailOn is the severity of a value of --fail-on.
+func readFailOn(c *cobra.Command, word string) (inspect.Severity, error) {
+	s := failOnWord(strings.ToLower(word))
+	if s == 0 {
+		return 0, usageError(again(c, c.Flags().Args(), map[string]string{"fail-on": "error"}), "unknown value %q for --fail-on%s: error, warning, note or none", word, source(c, "fail-on"))
+	}
+	return s, nil
 }
 
 // failOnWord is the severity of a value of --fail-on; 0 for none of them.
@@ -64,9 +77,8 @@ func (g *gate) check(c *cobra.Command) error {
 	if err := fromEnvironment(c, "fail-on", "strict", "baseline", "ignore-file"); err != nil {
 		return err
 	}
-	g.failOn = strings.ToLower(g.failOn)
-	if failOnWord(g.failOn) == 0 {
-		return usageError(again(c, c.Flags().Args(), map[string]string{"fail-on": "error"}), "unknown value %q for --fail-on%s: error, warning, note or none", g.failOn, source(c, "fail-on"))
+	if _, err := readFailOn(c, g.failOn); err != nil {
+		return err
 	}
 	if g.update && g.prune {
 		return usageError(again(c, c.Flags().Args(), map[string]string{"prune-baseline": ""}), "--update-baseline takes out what is gone, too: --prune-baseline is for that alone")
@@ -157,7 +169,7 @@ func (g *gate) readBaseline(c *cobra.Command) error {
 // apply takes out of the findings of o what does not count: first what the
 // ignore file names, then what the baseline knows.
 func (g *gate) apply(o *inspect.Outcome) error {
-	o.FailOn = failOnWord(g.failOn)
+	o.FailOn = failOnWord(strings.ToLower(g.failOn))
 	for _, r := range o.Ignore(g.settings.Ignore) {
 		g.app.warn("%s:%d: %s", g.ignoreFile, r.Line, r.Text)
 	}
