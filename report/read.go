@@ -22,30 +22,30 @@ func ReadDocument(data []byte) (*Document, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, errors.New("it is empty")
 	}
-	// The first value tells what it is, even where more of them follow.
-	first := json.NewDecoder(bytes.NewReader(data))
-	err := first.Decode(&kind)
-	if err == nil && kind.Kind != "" {
-		return nil, errors.New("it is ndjson: what is compared is the document of -o json")
+	// The first value tells what it is, even where it is spoilt or more follows.
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&kind); err == nil {
+		if kind.Kind != "" {
+			return nil, errors.New("it is ndjson: what is compared is the document of -o json")
+		}
+		if err := checkVersion(kind.SchemaVersion); err != nil {
+			return nil, err
+		}
+		switch {
+		case kind.Error != nil:
+			return nil, errors.New("it tells of a command that failed")
+		case kind.Baseline != nil:
+			return nil, errors.New("it is a baseline, which is for --baseline")
+		case kind.Abilities != nil:
+			return nil, errors.New("it is of doctor, which finds nothing to compare")
+		case kind.Appeared != nil:
+			return nil, errors.New("it is of diff: what is compared are reports")
+		case kind.Findings == nil:
+			return nil, errors.New("it is no report: there is no key \"findings\"")
+		}
 	}
 	var d Document
 	if err := decode(data, &d); err != nil {
 		return nil, fmt.Errorf("it is no JSON document: %w", err)
-	}
-	if err := checkVersion(kind.SchemaVersion); err != nil {
-		return nil, err
-	}
-	switch {
-	case kind.Error != nil:
-		return nil, errors.New("it tells of a command that failed")
-	case kind.Baseline != nil:
-		return nil, errors.New("it is a baseline, which is for --baseline")
-	case kind.Abilities != nil:
-		return nil, errors.New("it is of doctor, which finds nothing to compare")
-	case kind.Appeared != nil:
-		return nil, errors.New("it is of diff: what is compared are reports")
-	case kind.Findings == nil:
-		return nil, errors.New("it is no report: there is no key \"findings\"")
 	}
 	return &d, nil
 }
