@@ -43,10 +43,7 @@ type page struct {
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
-	p := &page{
-		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
-		groups: reusePortGroups(r.Outcome.Shown),
-	}
+	p := &page{Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide}
 	if r.Listed != nil {
 		if err := p.descriptors(r.Listed); err != nil {
 			return err
@@ -57,6 +54,7 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		p.scan()
 		return p.Flush()
 	}
+	p.groups = reusePortGroups(r.Outcome.Shown)
 	if err := p.who(); err != nil {
 		return err
 	}

@@ -201,8 +201,12 @@ func (p *page) unevaluated() {
 		}
 		rules[u.Because] = append(rules[u.Because], u.Rule.ID)
 	}
+	label := "not checked: "
+	if p.answer == nil {
+		label = "not checked everywhere: " // what could be seen was judged
+	}
 	for _, because := range order {
-		p.say(p.paint.yellow.Sprint, "not checked: "+strings.Join(rules[because], ", ")+": "+because)
+		p.say(p.paint.yellow.Sprint, label+strings.Join(rules[because], ", ")+": "+because)
 	}
 }
 
@@ -281,8 +285,14 @@ func (p *page) step(label, c string, widest int) {
 // purposeOf says what a command is for; "" for one that needs no words.
 func purposeOf(command string) string {
 	switch {
-	case strings.HasPrefix(command, "stray close "):
+	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
+	case strings.HasPrefix(command, "stray close "):
+		return "drops it in that process"
+	case strings.HasPrefix(command, "stray scan --fds "):
+		return "all that it holds"
+	case strings.HasPrefix(command, "stray who "):
+		return "everybody who holds it"
 	case strings.HasPrefix(command, "stray seal "):
 		return "keeps the next exec from leaking it"
 	case strings.HasPrefix(command, "stray explain "):
