@@ -53,7 +53,8 @@ type Descriptor struct {
 	// at the same number, and runs another program, while FD_CLOEXEC is clear: the
 	// descriptor has come through exec. nil when not compared, or not so.
 	From *Process
-	// Socket is what the tables say of a socket; nil when none lists it.
+	// Socket is what the tables say of a socket, or the socket itself where none
+	// lists it; nil when neither can, and for families besides IP and unix.
 	Socket *Socket
 	// Description numbers open file descriptions: descriptors of one Snapshot
 	// with the same number refer to one and the same. 0 when not compared.
