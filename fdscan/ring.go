@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +69,7 @@ const (
 // while somebody holds the ring's lock, so that a few tries may be needed.
 func (l *lookup) readRing(r Ref) (ring, error) {
 	for try := 1; ; try++ {
-		text, err := os.ReadFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
+		text, err := readFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
 		if err != nil {
 			return ring{}, err
 		}

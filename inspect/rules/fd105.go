@@ -13,7 +13,7 @@ var _ = register(&inspect.Rule{
 	ID:           "FD105",
 	Name:         "descriptor-crossed-exec",
 	Severity:     inspect.Warning,
-	SeverityNote: "error in check",
+	SeverityNote: "error in check; note for /dev/null and its like",
 	Title:        "a descriptor above standard error that exec has carried into another program",
 	Text: `A program opens a file, pipe or socket without FD_CLOEXEC and starts another
 one, which inherits it under the same number and knows nothing of it. For as
@@ -94,7 +94,10 @@ func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor)
 		for _, w := range what {
 			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
 		}
-		if v.Sight&inspect.SightRun != 0 {
+		switch {
+		case !slices.ContainsFunc(same, func(d *fdscan.Descriptor) bool { return !slices.Contains(memoryDevices, d.Link) }):
+			f.Severity = inspect.Note
+		case v.Sight&inspect.SightRun != 0:
 			f.Severity = inspect.Error
 		}
 		f.Next = append([]string{fmt.Sprintf("stray scan --fds -p %d", first.Process.PID)}, f.Next...)
@@ -102,6 +105,9 @@ func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor)
 	}
 	return findings
 }
+
+// memoryDevices keep nothing that anybody could miss (mem(4), random(4)).
+var memoryDevices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
 // isStray reports a descriptor that has crossed an exec and that the program
 // does not know.

@@ -28,7 +28,9 @@ port finds nobody by other means.`,
 	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		for _, s := range v.Sockets {
-			shown := func(h *inspect.Holder) bool { return h.Via != fdscan.ViaRing && h.Via != fdscan.ViaMessage && h.Via != fdscan.ViaThread }
+			shown := func(h *inspect.Holder) bool {
+				return h.Via != fdscan.ViaRing && h.Via != fdscan.ViaMessage && h.Via != fdscan.ViaThread
+			}
 			if !s.IsPort() || len(s.Holders) == 0 || slices.ContainsFunc(s.Holders, shown) {
 				continue
 			}
@@ -46,7 +48,7 @@ func hidingPlace(h *inspect.Holder) string {
 	case fdscan.ViaRing:
 		return fmt.Sprintf("in slot %d of the io_uring instance fd %d", h.Slot, h.FD)
 	case fdscan.ViaMessage:
-		return "in a message: " + h.Note
+		return h.Note
 	case fdscan.ViaTable, fdscan.ViaThread, fdscan.ViaMemory:
 	}
 	return fmt.Sprintf("in the table of its thread %d, fd %d", h.TID, h.FD)
