@@ -213,7 +213,7 @@ func (l *lister) comm(pid int) string {
 		if l.names == nil {
 			l.names = map[int]string{}
 		}
-		text := readMost(l.path(strconv.Itoa(pid), "comm"), 1<<10)
+		text, _ := readFile(l.path(strconv.Itoa(pid), "comm"))
 		name = string(text[:max(0, len(text)-1)])
 		l.names[pid] = name
 	}
