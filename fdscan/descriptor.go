@@ -63,7 +63,8 @@ type Descriptor struct {
 	watches  []Watch
 	mode     uint16 // st_mode; 0 when the file was not asked
 	otherEnd uint64 // inode of the socket at the other end; 0 when not known
-	lonely   bool   // a pipe whose other end nobody has
+	// Of a pipe without Peers: nobody has the other end, or nobody who was seen.
+	lonely, unseen bool
 	// protocol is the name of a socket's protocol, as the extended attribute
 	// system.sockprotoname of its file says it.
 	protocol string
