@@ -15,12 +15,14 @@ import (
 var _ = register(&Format{
 	Name:  "table",
 	Title: "the answer for people (the default)",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error { return writePage(w, r, s, false) },
 })
 
 var _ = register(&Format{
 	Name:  "wide",
 	Title: "the same with more columns, the evidence, and every row",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		s.Width = 0
 		return writePage(w, r, s, true)
