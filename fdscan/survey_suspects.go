@@ -23,8 +23,10 @@ func (l *lookup) crossings() {
 	}
 	for _, t := range l.survey.tables {
 		p := l.snap.Processes[t.PID]
-		if t.TID != 0 || p == nil || p.Unexeced {
-			continue // what a bare copy has, its parent is asked about
+		if t.TID != 0 || p == nil || p.Unexeced || t.PID == os.Getpid() {
+			// What a bare copy has, its parent is asked about; and this process
+			// ends with the answer.
+			continue
 		}
 		a := l.otherProgram(p)
 		if a == nil {
@@ -119,7 +121,7 @@ func (l *lookup) describe(p *Process, tid, fd int) *Descriptor {
 	}
 	d := &Descriptor{Process: p, TID: tid, FD: fd}
 	d.leadsTo(link)
-	text, err := os.ReadFile(l.descriptorPath("fdinfo", p.PID, tid, fd))
+	text, err := readFile(l.descriptorPath("fdinfo", p.PID, tid, fd))
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", p.PID, err)

@@ -1,7 +1,6 @@
 package fdscan
 
 import (
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +100,7 @@ func (r *waitReader) served(waits []Wait) bool {
 // CONFIG_SCHED_INFO, in nanoseconds); 0 when that is not told.
 func (r *waitReader) processorTime(waits []Wait) (sum time.Duration) {
 	for _, w := range waits {
-		text, err := os.ReadFile(r.task(w.TID, "schedstat"))
+		text, err := readFile(r.task(w.TID, "schedstat"))
 		if err != nil {
 			continue
 		}
@@ -117,7 +116,7 @@ const running = "running"
 
 // wait looks at one thread once.
 func (r *waitReader) wait(tid int) Wait {
-	text, err := os.ReadFile(r.task(tid, "syscall"))
+	text, err := readFile(r.task(tid, "syscall"))
 	if err != nil {
 		return r.channel(tid)
 	}
@@ -219,7 +218,7 @@ func (r *waitReader) task(tid int, file string) string {
 // kernelFunction reads /proc/TID/wchan: the kernel function that a thread waits
 // in; "" when it does not wait, or that may not be read.
 func (r *waitReader) kernelFunction(tid int) string {
-	text, err := os.ReadFile(r.task(tid, "wchan"))
+	text, err := readFile(r.task(tid, "wchan"))
 	if err != nil || string(text) == "0" {
 		return ""
 	}

@@ -222,6 +222,16 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 	}
 }
 
+// NewProcessFinding returns a finding of r about p, or about one of its
+// descriptors (-1 for none). What tells it from others of the same rule and
+// program is in about, without pids, numbers or inodes.
+func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about ...string) Finding {
+	return Finding{
+		Rule: r, Severity: r.Severity, Process: p, FD: fd, Message: message, Next: []string{"stray explain " + r.ID},
+		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, about...)...),
+	}
+}
+
 // program names a process's program independently of its pid, and of the
 // directory that it was built or installed in: a baseline is kept beside the
 // source, and has to hold in the next checkout too.

@@ -47,6 +47,12 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Outcome.Shown),
 	}
+	if r.Listed != nil {
+		if err := p.descriptors(r.Listed); err != nil {
+			return err
+		}
+		return p.Flush()
+	}
 	if r.Answer == nil {
 		p.scan()
 		return p.Flush()

@@ -19,6 +19,7 @@ func (p *page) scan() {
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
 	}
+	p.suppressed()
 	p.gaps()
 	p.suppressed()
 	paint := p.paint.green.Sprint
