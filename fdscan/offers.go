@@ -58,7 +58,7 @@ func (s *Scanner) Programs() ([]Program, error) {
 	var programs []Program
 	for _, pid := range pids {
 		const most = 200
-		text := readMost(s.path(strconv.Itoa(pid), "cmdline"), most)
+		text, _ := readMost(s.path(strconv.Itoa(pid), "cmdline"), most)
 		text = bytes.TrimRight(bytes.ReplaceAll(text, []byte{0}, []byte{' '}), " ")
 		if len(text) > 0 {
 			programs = append(programs, Program{pid, string(text)})

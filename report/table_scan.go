@@ -94,6 +94,9 @@ func (p *page) verdict() string {
 		}
 	}
 	text := "no leak found"
+	if len(p.outcome.Suppressed) > 0 {
+		text = "no other leak found"
+	}
 	switch n := len(p.outcome.Findings); {
 	case n == 0 && !p.outcome.Complete:
 		text += " in what could be seen"
