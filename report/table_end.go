@@ -193,20 +193,12 @@ func (p *page) gaps() {
 
 // unevaluated names the rules that a gap has starved.
 func (p *page) unevaluated() {
-	rules := map[string][]string{}
-	var order []string
-	for _, u := range p.outcome.NotEvaluated {
-		if rules[u.Because] == nil {
-			order = append(order, u.Because)
-		}
-		rules[u.Because] = append(rules[u.Because], u.Rule.ID)
-	}
 	label := "not checked: "
 	if p.answer == nil {
 		label = "not checked everywhere: " // what could be seen was judged
 	}
-	for _, because := range order {
-		p.say(p.paint.yellow.Sprint, label+strings.Join(rules[because], ", ")+": "+because)
+	for _, l := range uncheckedLines(p.outcome.NotEvaluated) {
+		p.say(p.paint.yellow.Sprint, label+l.String())
 	}
 }
 

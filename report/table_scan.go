@@ -94,6 +94,9 @@ func (p *page) verdict() string {
 		}
 	}
 	text := "no leak found"
+	if len(p.outcome.Suppressed) > 0 {
+		text = "no other leak found"
+	}
 	if n := len(p.outcome.Findings); n > 0 {
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
 	}
