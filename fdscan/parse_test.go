@@ -207,8 +207,8 @@ func TestTargetMatches(t *testing.T) {
 
 func TestParseFDInfo(t *testing.T) {
 	for text, want := range map[string]FDInfo{
-		"pos:\t0\nflags:\t02000002\nmnt_id:\t9\nino:\t41877\n":                  {Inode: 41877, Flags: unix.O_CLOEXEC | unix.O_RDWR},
-		"pos:\t0\nflags:\t04002\nmnt_id:\t9\nino:\t41877\nscm_fds: 3\n":         {Inode: 41877, Flags: unix.O_NONBLOCK | unix.O_RDWR, SCMFiles: 3},
+		"pos:\t0\nflags:\t02000002\nmnt_id:\t9\nino:\t41877\n":                  {Flags: unix.O_CLOEXEC | unix.O_RDWR},
+		"pos:\t0\nflags:\t04002\nmnt_id:\t9\nino:\t41877\nscm_fds: 3\n":         {Flags: unix.O_NONBLOCK | unix.O_RDWR, SCMFiles: 3},
 		"pos:\t4096\nflags:\t0100001\nlock:\t1: POSIX  ADVISORY  WRITE 1 2 3\n": {Pos: 4096, Flags: 0o100001},
 		"pos:\t-1\nflags:\t00\n":      {Pos: -1},
 		"":                            {},

@@ -4,9 +4,11 @@
 package inspect
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -33,6 +35,16 @@ func (s Severity) String() string {
 		return "error"
 	}
 	return fmt.Sprintf("Severity(%d)", int(s))
+}
+
+// SeverityNamed returns the severity with a name; 0 for a word that is none.
+func SeverityNamed(word string) Severity {
+	for _, s := range []Severity{Note, Warning, Error} {
+		if s.String() == word {
+			return s
+		}
+	}
+	return 0
 }
 
 // Rule is one thing that is checked. Its documentation is part of it: every
@@ -144,13 +156,21 @@ type Outcome struct {
 	// PIDs are those that the question or the report was limited to; empty for
 	// all.
 	PIDs []int
+	// FailOn is the mildest severity that fails; 0 for Error, and anything above
+	// Error for none.
+	FailOn Severity
 }
+
+// What can account for a finding.
+const (
+	ByBaseline = "baseline"
+	ByIgnore   = "ignore"
+)
 
 // Suppressed is a finding that does not count, and why.
 type Suppressed struct {
 	Finding
-	// By is "baseline" or "ignore".
-	By string
+	By string // ByBaseline or ByIgnore
 	// Reason is what the ignore entry gives; empty for a baseline.
 	Reason string
 }
@@ -162,6 +182,9 @@ func (o *Outcome) Worst() (worst Severity) {
 	}
 	return worst
 }
+
+// Fails reports a severity at or above FailOn.
+func (o *Outcome) Fails(s Severity) bool { return s >= cmp.Or(o.FailOn, Error) }
 
 // Evaluate runs over the view those rules that it holds enough for.
 func (o *Outcome) Evaluate(rules []*Rule) {
@@ -201,18 +224,27 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 
 // NewProcessFinding returns a finding of r about p, or about one of its
 // descriptors (-1 for none). What tells it from others of the same rule and
-// program is in about, without pids, numbers or inodes.
+// program is in about, without pids, numbers or inodes; of paths, what lasts.
 func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about ...string) Finding {
+	parts := []string{r.ID, program(p)}
+	for _, a := range about {
+		if strings.HasPrefix(a, "/") {
+			a = lastingName(a)
+		}
+		parts = append(parts, a)
+	}
 	return Finding{
 		Rule: r, Severity: r.Severity, Process: p, FD: fd, Message: message, Next: []string{"stray explain " + r.ID},
-		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, about...)...),
+		Fingerprint: fingerprint(parts...),
 	}
 }
 
-// program names a process's program independently of its pid.
+// program names a process's program independently of its pid, and of the
+// directory that it was built or installed in: a baseline is kept beside the
+// source, and has to hold in the next checkout too.
 func program(p *fdscan.Process) string {
 	if p.Exe != "" {
-		return p.Exe
+		return path.Base(p.Exe)
 	}
 	return p.Comm
 }

@@ -47,7 +47,7 @@ func Judge(snap *fdscan.Snapshot) *View {
 		}
 	}
 	for _, s := range snap.Sockets {
-		socket := &Socket{Socket: s}
+		socket := &Socket{Socket: s, ephemeral: Ephemeral(snap.Host, s.Local.Port)}
 		for _, h := range s.Holders {
 			socket.Holders = append(socket.Holders, &Holder{Holder: h})
 		}
@@ -285,6 +285,12 @@ func bindProtocols(snap *fdscan.Snapshot, t fdscan.Target, port uint16) (protoco
 		}
 	}
 	return protocols
+}
+
+// Bindable reports that every bind that was judged would succeed, if not
+// plainly then with SO_REUSEADDR, which servers set.
+func (a *Answer) Bindable() bool {
+	return len(a.Binds) > 0 && !slices.ContainsFunc(a.Binds, func(b BindVerdict) bool { return b.Plain != BindYes && b.ReuseAddr != BindYes })
 }
 
 // Ephemeral reports whether a port lies in the range that the kernel gives to

@@ -15,12 +15,14 @@ import (
 var _ = register(&Format{
 	Name:  "table",
 	Title: "the answer for people (the default)",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error { return writePage(w, r, s, false) },
 })
 
 var _ = register(&Format{
 	Name:  "wide",
 	Title: "the same with more columns, the evidence, and every row",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		s.Width = 0
 		return writePage(w, r, s, true)
@@ -44,6 +46,12 @@ type page struct {
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p := &page{Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide}
+	if r.Listed != nil {
+		if err := p.descriptors(r.Listed); err != nil {
+			return err
+		}
+		return p.Flush()
+	}
 	if r.Answer == nil {
 		p.scan()
 		return p.Flush()

@@ -19,7 +19,9 @@ func (p *page) scan() {
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
 	}
+	p.suppressed()
 	p.gaps()
+	p.suppressed()
 	paint := p.paint.green.Sprint
 	switch worst := p.outcome.Worst(); {
 	case worst == inspect.Error:
@@ -92,14 +94,14 @@ func (p *page) verdict() string {
 		}
 	}
 	text := "no leak found"
+	if len(p.outcome.Suppressed) > 0 {
+		text = "no other leak found"
+	}
 	if n := len(p.outcome.Findings); n > 0 {
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
 	}
 	if !p.outcome.Complete {
 		text += ", in what could be seen"
-	}
-	if n := len(p.outcome.Suppressed); n > 0 {
-		text += fmt.Sprintf(" (%s more %s not count)", thousands(n), map[bool]string{true: "does", false: "do"}[n == 1])
 	}
 	return text
 }
