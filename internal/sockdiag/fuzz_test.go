@@ -86,7 +86,7 @@ func FuzzParseConnection(f *testing.F) {
 		}
 	}
 	for _, size := range tcpInfoSizes {
-		f.Add(connectionRow(appendAttribute(nil, attrInfo, longInfo(size)), appendAttribute(nil, attrMemory, longInfo(size%40))), uint32(unix.IPPROTO_MPTCP))
+		f.Add(connectionRow(appendAttribute(nil, attrInfo, longInfo(size)), appendAttribute(nil, attrMemory, longInfo(size%40+8))), uint32(unix.IPPROTO_MPTCP))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, protocol uint32) {
 		var row Connection
