@@ -109,6 +109,8 @@ type Socket struct {
 	// InBacklogOf is the inode of the listener in whose accept queue this
 	// connection waits, else 0.
 	InBacklogOf uint64
+	// Health is what tells whether it is well; nil unless that was asked for.
+	Health *Health
 	// KernelOwned reports an inode without any holder in a complete view: a
 	// socket made by the kernel for itself.
 	KernelOwned bool
