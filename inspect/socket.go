@@ -14,6 +14,8 @@ type Socket struct {
 	Holders []*Holder // hides fdscan's: the same, judged
 	// Served is what is known of anybody waiting on it.
 	Served Serving
+	// Diagnoses say what is wrong with its health; see View.Examine.
+	Diagnoses []Diagnosis
 }
 
 // Holder is a holder with how it came by what it holds.

@@ -34,23 +34,28 @@ type page struct {
 	*bufio.Writer
 	outcome *inspect.Outcome
 	answer  *inspect.Answer // of who
-	style   Style
-	paint   palette
-	wide    bool
-	groups  map[*inspect.Socket]reusePortGroup
-	blocks  int  // sockets and files written
-	apart   bool // what follows does not belong to the block before it
+	conns   *inspect.Connections
+	// narrowed reports that targets were named.
+	narrowed bool
+	style    Style
+	paint    palette
+	wide     bool
+	groups   map[*inspect.Socket]reusePortGroup
+	blocks   int  // sockets and files written
+	apart    bool // what follows does not belong to the block before it
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p := &page{
-		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
+		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, conns: r.Connections, narrowed: len(r.Query) > 0, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Outcome.Shown),
 	}
 	var err error
 	switch {
 	case r.Answer != nil:
 		err = p.who()
+	case r.Connections != nil:
+		err = p.connections()
 	}
 	if err != nil {
 		return err

@@ -278,6 +278,12 @@ func (p *page) next(commands []string) {
 // purposeOf says what a command is for; "" for one that needs no words.
 func purposeOf(command string) string {
 	switch {
+	case strings.HasPrefix(command, "stray close ") && strings.Contains(command, " -p "):
+		return "ends it here, with a plan first"
+	case strings.HasPrefix(command, "stray conns --for "):
+		return "a second look makes it certain"
+	case strings.HasPrefix(command, "kill -CONT "):
+		return "lets the peer go on"
 	case strings.HasPrefix(command, "stray close "):
 		return "drops the leaked copies now"
 	case strings.HasPrefix(command, "stray seal "):
