@@ -165,8 +165,10 @@ func (x *examiner) silent(s *fdscan.Socket) *Diagnosis {
 		}
 		d.Text = join(fmt.Sprintf("nothing acked for %s", span(d.For)), many(int(max(t.TotalRetrans, uint32(t.Retransmits))), "retransmission"), undelivered(s))
 	case s.Timer.Kind == "probe" && t.Probes >= 3 && t.LastAckRecv >= x.limits.Silence:
+		// The window is closed or, when it is open, nothing gets out: the probe
+		// timer runs then too.
 		d.For = t.LastAckRecv
-		d.Text = join(fmt.Sprintf("window closed, %s unanswered for %s", many(int(t.Probes), "probe"), span(d.For)), undelivered(s))
+		d.Text = join(fmt.Sprintf("nothing acked for %s", span(d.For)), many(int(t.Probes), "probe")+" unanswered", undelivered(s))
 	case s.Timer.Kind == "keepalive" && t.Probes >= 3:
 		d.For = t.LastAckRecv
 		d.Text = fmt.Sprintf("%s unanswered, nothing heard for %s", many(int(t.Probes), "keepalive probe"), span(d.For))

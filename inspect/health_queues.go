@@ -127,7 +127,7 @@ func (x *examiner) datagrams(s *fdscan.Socket) []Diagnosis {
 	d := Diagnosis{Ailment: Dropping, Rule: "FD306", Severity: Warning}
 	// A datagram is refused that would exceed the buffer: what is nearly full
 	// refuses the next large one.
-	full := m.Drops > 0 && uint64(m.RmemAlloc)*10 >= uint64(m.Rcvbuf)*9
+	full := m.Drops > 0 && uint64(m.RmemAlloc)*4 >= uint64(m.Rcvbuf)*3
 	switch t := s.Health.Trend; {
 	case t != nil && t.Dropped > 0:
 		d.Text = fmt.Sprintf("%s dropped in the last %s, %d since it was opened", many(int(t.Dropped), "datagram"), span(t.Over), m.Drops)
