@@ -102,7 +102,7 @@ func (r *connectionRow) read(p Protocol, row *sockdiag.Connection) *Socket {
 // again: begin is called before each reading.
 func (n *namespaceTables) dump(t table, begin func(), row func(*sockdiag.Connection)) {
 	request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: sockdiag.AllStates &^ (1<<sockdiag.BoundInactive | 1<<sockdiag.TimeWait)}
-	err := n.conn.EachConnection(request, begin, row)
+	err := n.conn.EachConnection(request, sockdiag.Rows[sockdiag.Connection]{Begin: begin, Row: row})
 	// A kernel without UDP-Lite or MPTCP has no such sockets.
 	if err != nil && (t.protocol == TCP || !errors.Is(err, sockdiag.ErrUnsupported)) {
 		n.missing(t.name(), err)
@@ -198,9 +198,9 @@ func (n *namespaceTables) mptcp() {
 func (n *namespaceTables) tcp() {
 	var found kept
 	var listeners []*Socket
-	var queue queued
+	var queue acceptQueues
 	begin := func() {
-		found, listeners, queue = kept{}, nil, queued{}
+		found, listeners, queue = kept{}, nil, acceptQueues{}
 		n.subflows = nil
 		for _, parent := range n.multipath {
 			if parent != nil {
@@ -342,8 +342,8 @@ func (n *namespaceTables) unixConnection(row *sockdiag.Unix) *Socket {
 	return s
 }
 
-// queued are the connections of a namespace that nobody has accepted yet.
-type queued struct {
+// acceptQueues are the connections of a namespace that nobody has accepted yet.
+type acceptQueues struct {
 	waiting  []waitingRow
 	halfOpen map[netip.AddrPort]int
 }
@@ -355,7 +355,7 @@ type waitingRow struct {
 }
 
 // add notes a connection without an inode that is in the queue of a listener.
-func (q *queued) add(row *sockdiag.Connection) {
+func (q *acceptQueues) add(row *sockdiag.Connection) {
 	switch {
 	case row.Inode != 0:
 	case row.State == sockdiag.SynRecv, row.State == sockdiag.NewSynRecv:
@@ -375,7 +375,7 @@ func (q *queued) add(row *sockdiag.Connection) {
 }
 
 // assign gives each listener what waits for it.
-func (q *queued) assign(listeners []*Socket, netns uint64) {
+func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
 	byPort := map[uint16][]*Socket{}
 	for _, s := range listeners {
 		s.Health.Waiting = &Waiting{}

@@ -29,6 +29,7 @@ type inetRow struct {
 	timer      Timer
 }
 
+// inetSocket makes a socket of a row, of which it keeps nothing.
 func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
 	r := new(inetRow)
 	r.read(p, row)
@@ -83,18 +84,18 @@ var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "d
 func unixSocket(row *sockdiag.Unix) *Socket {
 	s := &Socket{
 		Protocol: Unix, Family: UnixPath, Type: unixTypes[row.Type], State: inetStates[row.State],
-		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie,
+		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie, Peer: uint64(row.Peer),
 	}
 	if s.State == Bound && s.Local.Path == "" {
 		s.State = Close
 	}
 	if row.HasUID {
-		s.UID = &row.UID
+		s.UID = new(row.UID)
 	}
 	if s.State == Listen {
 		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
 	} else {
-		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+		s.RecvQueue, s.SendQueue = new(row.RecvQueue), new(row.SendQueue)
 	}
 	return s
 }

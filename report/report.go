@@ -24,7 +24,8 @@ type Result struct {
 	Answer *inspect.Answer
 	// Connections is that of conns, and holds Outcome; nil for other commands.
 	Connections *inspect.Connections
-	// Listed are the descriptors that the user wants to see (scan --fds).
+	// Listed are the descriptors that the user wants to see (scan --fds), by
+	// process, thread and number; nil when a command lists none.
 	Listed []*fdscan.Descriptor
 }
 
@@ -47,7 +48,9 @@ type Style struct {
 type Format struct {
 	Name  string
 	Title string // what it is for, one line
-	Write func(w io.Writer, r *Result, s Style) error
+	// Append has a file keep what it holds already.
+	Append bool
+	Write  func(w io.Writer, r *Result, s Style) error
 }
 
 var formats []*Format

@@ -50,14 +50,26 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, conns: r.Connections, narrowed: len(r.Query) > 0, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Outcome.Shown),
 	}
-	var err error
-	switch {
-	case r.Answer != nil:
-		err = p.who()
-	case r.Connections != nil:
-		err = p.connections()
+	if r.Listed != nil {
+		if err := p.descriptors(r.Listed); err != nil {
+			return err
+		}
+		return p.Flush()
 	}
-	if err != nil {
+	switch {
+	case r.Connections != nil:
+		if err := p.connections(); err != nil {
+			return err
+		}
+		p.suppressed()
+		p.gaps()
+		p.findings()
+		return p.Flush()
+	case r.Answer == nil:
+		p.scan()
+		return p.Flush()
+	}
+	if err := p.who(); err != nil {
 		return err
 	}
 	p.gaps()

@@ -101,26 +101,41 @@ func DialIn(nsfd int) (*Conn, error) {
 // Close closes the transport.
 func (c *Conn) Close() error { return c.transport.Close() }
 
-// rows dumps a table and returns its rows; those that came before an error come
-// with it.
-func rows[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error)) (rows []T, err error) {
-	err = c.dump(kind, body, func() { rows = rows[:0] }, func(payload []byte) error {
-		row, err := parse(payload)
-		if err == nil {
-			rows = append(rows, row)
+// Rows takes the rows of a reply, one by one, so that a table need not fit into
+// memory.
+type Rows[T any] struct {
+	// Begin is called before the first row; and again when the kernel says that
+	// the table has changed meanwhile: the dump is repeated, and the rows so far
+	// do not count.
+	Begin func()
+	// Row is called with each row, which it may not keep.
+	Row func(*T)
+}
+
+// list takes rows into a slice.
+func list[T any](rows *[]T) Rows[T] {
+	return Rows[T]{Begin: func() { *rows = (*rows)[:0] }, Row: func(row *T) { *rows = append(*rows, *row) }}
+}
+
+// dump asks for a table and passes on its rows; those that came before an error
+// too.
+func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error), rows Rows[T]) error {
+	var row T
+	return c.dump(kind, body, rows.Begin, func(payload []byte) (err error) {
+		if row, err = parse(payload); err == nil {
+			rows.Row(&row)
 		}
 		return err
 	})
-	return rows, err
 }
 
 // dump asks for a table and calls row with each of its rows. When the kernel
-// says that the table changed meanwhile, the dump is repeated: before each, again
+// says that the table changed meanwhile, the dump is repeated: before each, begin
 // is called. A row that cannot be parsed is an error, but the reply is read to
 // its end all the same: before that the kernel takes no other request (EBUSY).
-func (c *Conn) dump(kind uint16, body []byte, again func(), row func(payload []byte) error) (err error) {
+func (c *Conn) dump(kind uint16, body []byte, begin func(), row func(payload []byte) error) (err error) {
 	for range maxTries {
-		again()
+		begin()
 		err = c.ask(kind, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, body, row)
 		if !errors.Is(err, ErrInterrupted) {
 			break

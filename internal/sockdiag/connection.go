@@ -46,17 +46,14 @@ const (
 	ShutWrite = 2
 )
 
-// EachConnection calls row with each socket that r asks for and its health. The
-// Connection is used again for the next row. The table may be dumped more than
-// once, when it changes meanwhile: again is called before each dump, and what
-// came before it is to be forgotten.
-func (c *Conn) EachConnection(r InetRequest, again func(), row func(*Connection)) error {
+// EachConnection passes on the sockets that r asks for, each with its health.
+func (c *Conn) EachConnection(r InetRequest, rows Rows[Connection]) error {
 	var current Connection
 	kind, body := r.encode(healthExtensions)
-	err := c.dump(kind, body, again, func(payload []byte) error {
+	err := c.dump(kind, body, rows.Begin, func(payload []byte) error {
 		err := current.parse(payload, r.Protocol)
 		if err == nil {
-			row(&current)
+			rows.Row(&current)
 		}
 		return err
 	})

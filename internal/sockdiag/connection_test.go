@@ -71,7 +71,7 @@ func TestEachConnectionForgetsWhatWasInterrupted(t *testing.T) {
 		[][]byte{message(sockDiagByFamily, unix.NLM_F_MULTI|unix.NLM_F_DUMP_INTR, 1, row), done(1, 0)},
 		[][]byte{message(sockDiagByFamily, unix.NLM_F_MULTI, 2, row), done(2, 0)})
 	var got []Connection
-	err := c.EachConnection(InetRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, States: AllStates}, func() { got = nil }, func(c *Connection) { got = append(got, *c) })
+	err := c.EachConnection(InetRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, States: AllStates}, list(&got))
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%d rows, error %v", len(got), err)
 	}
@@ -165,11 +165,14 @@ func TestKernelTellsOfHealth(t *testing.T) {
 		t.Errorf("an end that does not exist: %v", err)
 	}
 	var rows, found int
-	err = c.EachConnection(InetRequest{Family: unix.AF_UNSPEC, Protocol: unix.IPPROTO_TCP, States: AllStates}, func() { rows, found = 0, 0 }, func(row *Connection) {
-		rows++
-		if row.Cookie == sender.Cookie && row.TCP.NotsentBytes > 0 {
-			found++
-		}
+	err = c.EachConnection(InetRequest{Family: unix.AF_UNSPEC, Protocol: unix.IPPROTO_TCP, States: AllStates}, Rows[Connection]{
+		Begin: func() { rows, found = 0, 0 },
+		Row: func(row *Connection) {
+			rows++
+			if row.Cookie == sender.Cookie && row.TCP.NotsentBytes > 0 {
+				found++
+			}
+		},
 	})
 	if err != nil || found != 1 {
 		t.Errorf("%d rows, %d of them the sender's, error %v", rows, found, err)
