@@ -32,8 +32,7 @@ Not reported: slow readers, who let something through now and then, and bulk
 transfers, whose queue is full and moves.`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "bound what is queued for one peer and disconnect it beyond; TCP_USER_TIMEOUT ends a connection whose window stays closed; shutdown(fd, SHUT_WR), read to the end, then close."},
-		{Language: "C++/Asio", Text: "one async_write at a time, with a steady_timer beside it and a limit on the queue behind it; socket.shutdown(shutdown_send), async_read until eof, then close."},
-		{Language: "Cap'n Proto", Text: "do not queue calls without waiting for answers: destroying a client with tens of thousands of them frees one promise chain recursively, which overflows the stack before 1.0.0. Wait for the last answer, shutdownWrite(), read the peer's end, then destroy."},
+		{Language: "C++/Asio", Text: "one async_write at a time, with a steady_timer beside it and a limit on the queue behind it; socket.shutdown(shutdown_send), async_read until eof, then close. Cap'n Proto: do not queue calls without waiting for answers: destroying a client with tens of thousands of them frees one promise chain recursively, which overflows the stack before 1.0.0. Wait for the last answer, shutdownWrite(), read the peer's end, then destroy."},
 		{Language: "Go", Text: "SetWriteDeadline before each write; CloseWrite, io.Copy(io.Discard, conn), Close."},
 		{Language: "Python", Text: "asyncio: await writer.drain() under a timeout, and transport.set_write_buffer_limits; writer.write_eof() before close."},
 		{Language: "Node", Text: "stop writing while write() returns false, until 'drain'; socket.end() and wait for 'end'."},
