@@ -35,6 +35,7 @@ type actFlags struct {
 	timeout     time.Duration
 	rule        string
 	older       time.Duration
+	limits      *inspect.Limits
 	// chosen reports that the connections themselves were chosen, by their far
 	// ends or by a rule.
 	chosen bool
@@ -51,7 +52,8 @@ accepted connections stay (--connections takes those too). An address with a
 port that nothing here has is taken as the far end of connections.
 
 --rule takes the connections that a rule speaks of (FD301, FD302, FD303 or FD305;
-see stray conns), in one plan; notes are left out, and -p is not needed.
+see stray conns, whose limits such as --silence it takes too), in one plan; notes
+are left out, and -p is not needed.
 
 By default the number stays taken by an inert object, so that it cannot be
 reused under the program's feet; --plain really closes it. --half ends
@@ -77,6 +79,7 @@ Exit codes: 0 done and verified, or nothing to do with --holders leaked;
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long --half waits for the peers, all together")
 	c.Flags().StringVar(&f.rule, "rule", "", "the connections that this rule speaks of: "+strings.Join(connectionRules, ", "))
 	c.Flags().DurationVar(&f.older, "older", 0, "of those, only what has been so for this time or more, such as 10m")
+	f.limits = limitFlags(c, true)
 	_ = c.RegisterFlagCompletionFunc("rule", cobra.FixedCompletions(connectionRules, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

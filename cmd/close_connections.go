@@ -62,7 +62,7 @@ func byPeer(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Targe
 // byRule finds the connections that a rule speaks of. A note is none: of what may
 // be as healthy as any, nothing is closed in bulk.
 func (f *actFlags) byRule(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Target) (*inspect.Answer, error) {
-	limits := inspect.DefaultLimits()
+	limits := *f.limits
 	snap, err := scanner.Connections(ctx, fdscan.ConnectionsQuestion{Targets: targets, PIDs: f.pids, Suspect: limits.Suspect(false), Evidence: true})
 	if err != nil {
 		return nil, err
@@ -85,6 +85,8 @@ func (f *actFlags) checkRule(c *cobra.Command, hint func(map[string]string) stri
 	switch {
 	case r == nil || !slices.Contains(connectionRules, r.ID):
 		return usageError(hint(map[string]string{"rule": "FD302"}), "--rule %s: there are %s", f.rule, strings.Join(connectionRules, ", "))
+	case checkLimits(c, f.limits) != nil:
+		return checkLimits(c, f.limits)
 	case f.older < 0:
 		return usageError(hint(map[string]string{"older": (-f.older).String()}), "--older %s is negative", f.older)
 	case f.holders != "":

@@ -47,15 +47,15 @@ Exit codes: 0 clean; 1 findings at or above --fail-on (default error); 2 usage;
 		RunE:              func(c *cobra.Command, args []string) error { return a.runConns(c.Context(), c, f, args) },
 	}
 	f.out, f.gate = a.outputFlags(c), a.gateFlags(c)
-	f.limits = limitFlags(c)
+	f.limits = limitFlags(c, false)
 	c.Flags().IntSliceVarP(&f.pids, "pid", "p", nil, "only what these processes hold (repeatable)")
 	c.Flags().BoolVarP(&f.all, "all", "a", false, "also those that are well")
 	c.Flags().DurationVar(&f.over, "for", 0, "look twice, that long apart, such as 3s")
 	return c
 }
 
-// limitFlags adds a flag for each limit.
-func limitFlags(c *cobra.Command) *inspect.Limits {
+// limitFlags adds a flag for each limit, which the help may hide.
+func limitFlags(c *cobra.Command, hide bool) *inspect.Limits {
 	limits := inspect.DefaultLimits()
 	for _, l := range inspect.LimitTable() {
 		if l.Age == nil {
@@ -63,6 +63,9 @@ func limitFlags(c *cobra.Command) *inspect.Limits {
 		} else {
 			age := l.Age(&limits)
 			c.Flags().DurationVar(age, l.Name, *age, "from this age on "+l.Means)
+		}
+		if hide {
+			_ = c.Flags().MarkHidden(l.Name)
 		}
 	}
 	return &limits
@@ -106,8 +109,7 @@ func (a *app) runConns(ctx context.Context, c *cobra.Command, f *connsFlags, arg
 	if err != nil {
 		return lookupError(c, err)
 	}
-	found := inspect.JudgeConnections(snap, *f.limits, rules.All(), f.all, f.over > 0)
-	found.PIDs = f.pids
+	found := inspect.JudgeConnections(snap, inspect.Examination{Limits: *f.limits, Rules: rules.All(), PIDs: f.pids, All: f.all, Twice: f.over > 0})
 	if err := f.gate.apply(&found.Outcome); err != nil {
 		return err
 	}

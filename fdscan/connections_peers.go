@@ -30,7 +30,7 @@ func (c *connections) peers() {
 		}
 	}
 	for _, s := range c.snap.Sockets {
-		if c.suspects[s] {
+		if c.suspects[s] || c.ask.All {
 			look(s)
 			for _, sub := range s.Health.Subflows {
 				look(sub)

@@ -64,7 +64,9 @@ type namespaceTables struct {
 	// subflows are those to be told of, by the inode that they share with their
 	// parent, which is not kept yet.
 	subflows map[uint64][]*Socket
-	current  connectionRow
+	// seen are the inodes of MPTCP connections of which a subflow was met.
+	seen    map[uint32]bool
+	current connectionRow
 }
 
 // connectionRow is a Socket with all that a row and its health have it point to.
@@ -145,6 +147,29 @@ func (c *connections) isAsked(s *Socket) bool {
 	return len(c.ask.Targets) == 0 || slices.ContainsFunc(c.ask.Targets, func(t Target) bool { return t.MatchesEnd(s) })
 }
 
+// counts reports whether a row is among those that were asked for.
+func (n *namespaceTables) counts(p Protocol, row *sockdiag.Connection) bool {
+	if n.held == nil && len(n.ask.Targets) == 0 {
+		return true
+	}
+	s := n.current.read(p, row)
+	s.NetNS, s.NetNSMine = n.netns, n.mine
+	return n.isAsked(s)
+}
+
+// extra reports a subflow that is not the first of its MPTCP connection.
+func (n *namespaceTables) extra(row *sockdiag.Connection) bool {
+	if _, multipath := n.multipath[uint64(row.Inode)]; !multipath || row.Inode == 0 {
+		return false
+	}
+	seen := n.seen[row.Inode]
+	if n.seen == nil {
+		n.seen = map[uint32]bool{}
+	}
+	n.seen[row.Inode] = true
+	return seen
+}
+
 // kept is what one reading of a table adds to the answer.
 type kept struct {
 	sockets  []*Socket
@@ -201,7 +226,7 @@ func (n *namespaceTables) tcp() {
 	var queue acceptQueues
 	begin := func() {
 		found, listeners, queue = kept{}, nil, acceptQueues{}
-		n.subflows = nil
+		n.subflows, n.seen = nil, nil
 		for _, parent := range n.multipath {
 			if parent != nil {
 				parent.Health.Subflows = nil
@@ -214,10 +239,12 @@ func (n *namespaceTables) tcp() {
 		multipath = multipath && row.Inode != 0
 		switch {
 		case row.State == sockdiag.Listen:
-			found.looked.Listeners++
 			p := TCP
 			if multipath {
 				p = MPTCP
+			}
+			if n.counts(p, row) {
+				found.looked.Listeners++
 			}
 			s := new(connectionRow).read(p, row)
 			s.NetNS, s.NetNSMine = n.netns, n.mine
@@ -236,7 +263,7 @@ func (n *namespaceTables) tcp() {
 			queue.add(row)
 			found.add(n.keep(TCP, row))
 		}
-		if row.Inode != 0 || row.State != sockdiag.NewSynRecv && row.State != sockdiag.SynRecv {
+		if (row.Inode != 0 || row.State != sockdiag.NewSynRecv && row.State != sockdiag.SynRecv) && !n.extra(row) && n.counts(TCP, row) {
 			found.looked.Connections++
 		}
 	})
@@ -293,7 +320,9 @@ func (n *namespaceTables) udp() {
 		}
 		var found kept
 		n.dump(t, func() { found = kept{} }, func(row *sockdiag.Connection) {
-			found.looked.Datagrams++
+			if n.counts(t.protocol, row) {
+				found.looked.Datagrams++
+			}
 			found.add(n.keep(t.protocol, row))
 		})
 		n.take(&found)
@@ -314,10 +343,12 @@ func (n *namespaceTables) unix() {
 	for i := range rows {
 		row := &rows[i]
 		s := n.unixConnection(row)
-		switch s.State {
-		case Listen:
+		switch {
+		case !n.isAsked(s):
+			continue
+		case s.State == Listen:
 			found.looked.Listeners++
-		case Established:
+		case s.State == Established:
 			found.looked.Connections++
 		}
 		suspect := n.isSuspect(s)

@@ -25,25 +25,48 @@ type Group struct {
 	Sockets []*Socket       // the worst first
 }
 
-// JudgeConnections judges a snapshot of Scanner.Connections by limits and rules.
-// With all, what is well is shown too.
-func JudgeConnections(snap *fdscan.Snapshot, limits Limits, rules []*Rule, all, twice bool) *Connections {
-	c := &Connections{Outcome: Outcome{View: &View{Snapshot: snap, Sight: SightHealth}, Complete: snap.TablesComplete && snap.HoldersComplete}, Twice: twice}
-	if twice {
+// Examination is how connections are judged.
+type Examination struct {
+	Limits Limits
+	Rules  []*Rule
+	// PIDs are the processes that the snapshot was limited to; empty for all.
+	PIDs []int
+	// All shows what is well too.
+	All bool
+	// Twice reports that there were two looks (Snapshot.Follow).
+	Twice bool
+}
+
+// JudgeConnections judges a snapshot of Scanner.Connections.
+func JudgeConnections(snap *fdscan.Snapshot, e Examination) *Connections {
+	c := &Connections{Outcome: Outcome{View: &View{Snapshot: snap, Sight: SightHealth}, Complete: seenWhole(snap, e.PIDs), PIDs: e.PIDs}, Twice: e.Twice}
+	if e.Twice {
 		c.Sight |= SightTrend
 	}
 	for _, s := range snap.Sockets {
 		c.Sockets = append(c.Sockets, unjudged(s))
 	}
-	c.Examine(limits)
+	c.Examine(e.Limits)
 	for _, s := range c.Sockets {
-		if all || len(s.Diagnoses) > 0 {
+		if e.All || len(s.Diagnoses) > 0 {
 			c.Shown = append(c.Shown, s)
 		}
 	}
 	c.Groups = groups(c.Shown)
-	c.Evaluate(rules)
+	c.Evaluate(e.Rules)
 	return c
+}
+
+// seenWhole reports that no connection was out of sight that was asked for. A
+// process that could not be read hides nothing here but whose a connection is,
+// unless it was named.
+func seenWhole(snap *fdscan.Snapshot, pids []int) bool {
+	for _, g := range snap.Gaps {
+		if g.Scope == fdscan.ScopeTables || g.Scope == fdscan.ScopeElsewhere || g.Scope == fdscan.ScopeHolders && slices.Contains(pids, g.PID) {
+			return false
+		}
+	}
+	return snap.HoldersComplete || !slices.ContainsFunc(snap.Sockets, func(s *fdscan.Socket) bool { return s.Inode != 0 && len(s.Holders) == 0 })
 }
 
 // unjudged wraps a socket of which it is not asked how its holders came by it; of

@@ -33,7 +33,7 @@ func conns(t testing.TB, limits inspect.Limits, pids ...int) *inspect.Connection
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inspect.JudgeConnections(snap, limits, rules.All(), false, false)
+	return inspect.JudgeConnections(snap, inspect.Examination{Limits: limits, Rules: rules.All(), PIDs: pids})
 }
 
 // connsTwice judges in two looks.
@@ -51,7 +51,7 @@ func connsTwice(t testing.TB, limits inspect.Limits, between func(), pids ...int
 	between()
 	after := look()
 	after.Follow(before)
-	return inspect.JudgeConnections(after, limits, rules.All(), false, true)
+	return inspect.JudgeConnections(after, inspect.Examination{Limits: limits, Rules: rules.All(), PIDs: pids, Twice: true})
 }
 
 func messages(c *inspect.Connections) (all []string) {

@@ -262,12 +262,12 @@ func sizeOrNone(n uint64) string {
 func (p *page) sum() {
 	n := p.outcome.Looked
 	looked := many(n.Connections, "connection") + ", " + many(n.Listeners, "listener") + " and " + many(n.Datagrams, "datagram socket")
-	if n.Namespaces > 1 {
+	if n.Namespaces > 1 && !p.narrowed && len(p.outcome.PIDs) == 0 {
 		looked += fmt.Sprintf(" in %d network namespaces", n.Namespaces)
 	}
 	which := ""
 	if len(p.outcome.PIDs) > 0 || p.narrowed {
-		which = "of what was asked for "
+		which = " of what was asked for"
 	}
 	wrong := 0
 	for _, s := range p.outcome.Shown {
@@ -277,7 +277,7 @@ func (p *page) sum() {
 	}
 	switch {
 	case wrong > 0:
-		p.say(nil, fmt.Sprintf("something is to be said of %s%d; looked at %s", which, wrong, looked))
+		p.say(nil, fmt.Sprintf("something is to be said of %d%s; looked at %s", wrong, which, looked))
 	case !p.outcome.Complete:
 		p.say(p.paint.yellow.Sprint, "nothing wrong was seen, but not everything could be looked at; looked at "+looked)
 	case which != "":
