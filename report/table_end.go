@@ -284,7 +284,7 @@ func purposeOf(command string) string {
 	case strings.HasPrefix(command, "kill -CONT "):
 		return "lets the peer go on"
 	case strings.HasPrefix(command, "stray close "):
-		return "drops it in that process"
+		return "drops it in that process, with a plan first"
 	case strings.HasPrefix(command, "stray scan --fds "):
 		return "all that it holds"
 	case strings.HasPrefix(command, "stray who "):
