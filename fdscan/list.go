@@ -60,6 +60,7 @@ type openTable struct {
 	tid         int // set for the own table of a thread
 	descriptors []*Descriptor
 	limit       uint64
+	refused     bool // it may not be read at all
 	gaps        []Gap
 }
 
@@ -162,6 +163,9 @@ func (l *lister) entry(fd int) *Descriptor {
 // sharedTables fills Snapshot.Tables.
 func (l *lister) sharedTables() {
 	for _, t := range l.open {
+		if t.refused {
+			continue
+		}
 		table := &Table{Process: t.process, TID: t.tid, Open: len(t.descriptors), Limit: t.limit, Kinds: map[string]int{}}
 		for _, d := range t.descriptors {
 			table.Kinds[d.Kind.Name]++

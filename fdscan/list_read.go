@@ -84,9 +84,16 @@ func (r *tableReader) table(pid, tid int) *openTable {
 		}
 		// A zombie has no table any more, and a kernel thread never had one.
 		if statErr != nil || stat.state != 'Z' && stat.flags&kernelThread == 0 {
+			t.refused = true
 			t.gaps = append(t.gaps, processGap("read "+r.root()+"/PID/fd", pid, err))
 		}
 		return t
+	}
+	if i := slices.IndexFunc(t.descriptors, func(d *Descriptor) bool { return d.Kind == Unreadable }); i >= 0 {
+		// A security module lets the table be listed and the links not be read.
+		g := processGap("readlink "+r.root()+"/PID/fd", pid, unix.EACCES)
+		g.TID, g.Err = tid, t.descriptors[i].Err
+		t.gaps = append(t.gaps, g)
 	}
 	slices.SortFunc(t.descriptors, func(a, b *Descriptor) int { return a.FD - b.FD })
 	directory := r.path(strconv.Itoa(pid))
