@@ -292,7 +292,7 @@ func TestNumbersThatAreReused(t *testing.T) {
 		defer unix.Close(fd)
 		return unix.Dup3(fd, number, unix.O_CLOEXEC)
 	}
-	stop, done := make(chan bool), make(chan error)
+	stop, done := make(chan bool), make(chan error, 1)
 	go func() {
 		for {
 			select {
@@ -315,6 +315,12 @@ func TestNumbersThatAreReused(t *testing.T) {
 			}
 		}
 	}()
+	defer func() {
+		close(stop)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
 	for range 100 {
 		for _, d := range list(t, os.Getpid()).Descriptors {
 			if d.FD != number || d.Flags == nil {
@@ -325,10 +331,6 @@ func TestNumbersThatAreReused(t *testing.T) {
 				t.Fatalf("of several files: %+v, flags %v", d, d.FlagNames())
 			}
 		}
-	}
-	close(stop)
-	if err := <-done; err != nil {
-		t.Fatal(err)
 	}
 }
 
