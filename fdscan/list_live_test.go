@@ -272,6 +272,21 @@ func TestListedSockets(t *testing.T) {
 	}
 }
 
+// Processes that use one table are named, whether they are listed or not.
+func TestOneTableOfSeveral(t *testing.T) {
+	testenv.NeedRoot(t)
+	role := proctest.Start(t, "pipe; fork share=1 { serve sleep }; fork { serve sleep }")
+	sharer, other := role.Children[0], role.Children[1]
+	for _, pids := range [][]int{{role.PID}, {role.PID, sharer.PID, other.PID}} {
+		for _, table := range list(t, pids...).Tables {
+			want := map[int][]int{role.PID: {sharer.PID}, sharer.PID: {role.PID}}[table.Process.PID]
+			if diff := cmp.Diff(want, table.SharedWith); diff != "" {
+				t.Errorf("table of pid %d is that of (-want +got):\n%s", table.Process.PID, diff)
+			}
+		}
+	}
+}
+
 // What waits in a message is told.
 func TestFilesInMessages(t *testing.T) {
 	role := proctest.Start(t, "make eventfd name=event; dup event name=copy; scm event copy name=queue")

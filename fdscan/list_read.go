@@ -123,7 +123,7 @@ func (r *tableReader) contents(directory string, descriptors []*Descriptor) ([]*
 	var refused error
 	descriptors = slices.DeleteFunc(descriptors, func(d *Descriptor) bool {
 		open, err := r.content(links, infos, d)
-		if err != nil {
+		if err != nil && !gone(err) {
 			refused = err
 		}
 		return !open
