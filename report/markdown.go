@@ -27,6 +27,9 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	}
 	fmt.Fprintf(b, "# %s\n\n%s, Linux %s, %s: %s.\n", escapeMarkdown(title), escapeMarkdown(o.Host.Name), escapeMarkdown(o.Host.Kernel),
 		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(o))
+	if run := o.Run; run != nil {
+		fmt.Fprintf(b, "\n%s: exit code %d after %s, %d %s.\n", escapeMarkdown(strings.Join(run.Argv, " ")), run.ExitCode, age(run.Duration), run.Processes, plurals(run.Processes, "process", "processes"))
+	}
 	if r.Answer != nil {
 		fmt.Fprintln(b)
 		for line := range strings.Lines(verdictText(r.Answer)) {
