@@ -23,6 +23,7 @@ fuzz: ## every fuzz target, for a minute each
 
 generate: ## documents and golden files that derive from the code
 	go test ./report -update
+	go test ./fdscan -run TestDocument -update
 
 demo: build ## a server that leaks its port into sleep(1), and what stray says of it
 	@go run ./internal/demo ./stray

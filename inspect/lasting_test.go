@@ -16,8 +16,8 @@ func TestLastingName(t *testing.T) {
 		"/tmp/#1048577":                             "tmp/#*",
 		"/SYSV00000000":                             "/*",
 		"/dev/shm/6ba7b810-9dad-11d1-80b4-00c04fd4": "shm/*-9dad-11d1-80b4-*",
-		"/x":                                        "/x",
-		"@bus":                                      "@bus",
+		"/x":   "/x",
+		"@bus": "@bus",
 	} {
 		if got := lastingName(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

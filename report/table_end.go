@@ -194,7 +194,7 @@ func (p *page) gaps() {
 // unevaluated names the rules that a gap has starved.
 func (p *page) unevaluated() {
 	for _, l := range uncheckedLines(p.outcome.NotEvaluated) {
-		p.say(p.paint.yellow.Sprint, "not checked: "+l.String())
+		p.say(p.paint.yellow.Sprint, uncheckedWords(p.answer)+": "+l.String())
 	}
 }
 
@@ -273,8 +273,14 @@ func (p *page) step(label, c string, widest int) {
 // purposeOf says what a command is for; "" for one that needs no words.
 func purposeOf(command string) string {
 	switch {
-	case strings.HasPrefix(command, "stray close "):
+	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
+	case strings.HasPrefix(command, "stray close "):
+		return "drops it in that process"
+	case strings.HasPrefix(command, "stray scan --fds "):
+		return "all that it holds"
+	case strings.HasPrefix(command, "stray who "):
+		return "everybody who holds it"
 	case strings.HasPrefix(command, "stray seal "):
 		return "keeps the next exec from leaking it"
 	case strings.HasPrefix(command, "stray explain "):
