@@ -116,6 +116,9 @@ type View struct {
 	Sockets []*Socket // those of the snapshot, judged
 	// Run is the command that was followed; nil unless Sight has SightRun.
 	Run *Run
+	// Limits are those by which Examine judged; zero unless Sight has
+	// SightHealth.
+	Limits Limits
 }
 
 // Sight is a set of things that a snapshot can hold.

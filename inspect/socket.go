@@ -15,6 +15,8 @@ type Socket struct {
 	Holders []*Holder // hides fdscan's: the same, judged
 	// Served is what is known of anybody waiting on it.
 	Served Serving
+	// Diagnoses say what is wrong with its health; see View.Examine.
+	Diagnoses []Diagnosis
 	// ephemeral reports a port of the range that the kernel chooses from.
 	ephemeral bool
 }

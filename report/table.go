@@ -36,23 +36,38 @@ type page struct {
 	*bufio.Writer
 	outcome *inspect.Outcome
 	answer  *inspect.Answer // of who
-	style   Style
-	paint   palette
-	wide    bool
-	groups  map[*inspect.Socket]reusePortGroup
-	blocks  int  // sockets and files written
-	apart   bool // what follows does not belong to the block before it
+	conns   *inspect.Connections
+	// narrowed reports that targets were named.
+	narrowed bool
+	style    Style
+	paint    palette
+	wide     bool
+	groups   map[*inspect.Socket]reusePortGroup
+	blocks   int  // sockets and files written
+	apart    bool // what follows does not belong to the block before it
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
-	p := &page{Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide}
+	p := &page{
+		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, conns: r.Connections, narrowed: len(r.Query) > 0,
+		style: s, paint: newPalette(s.Color), wide: wide,
+	}
 	if r.Listed != nil {
 		if err := p.descriptors(r.Listed); err != nil {
 			return err
 		}
 		return p.Flush()
 	}
-	if r.Answer == nil {
+	switch {
+	case r.Connections != nil:
+		if err := p.connections(); err != nil {
+			return err
+		}
+		p.suppressed()
+		p.gaps()
+		p.findings()
+		return p.Flush()
+	case r.Answer == nil:
 		p.scan()
 		return p.Flush()
 	}

@@ -275,8 +275,12 @@ func purposeOf(command string) string {
 	switch {
 	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
+	case strings.HasPrefix(command, "stray conns --for "):
+		return "a second look makes it certain"
+	case strings.HasPrefix(command, "kill -CONT "):
+		return "lets the peer go on"
 	case strings.HasPrefix(command, "stray close "):
-		return "drops it in that process"
+		return "drops it in that process, with a plan first"
 	case strings.HasPrefix(command, "stray scan --fds "):
 		return "all that it holds"
 	case strings.HasPrefix(command, "stray who "):
