@@ -63,11 +63,17 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if s.list.on || len(s.list.kinds) > 0 {
 		return a.listDescriptors(ctx, c, s)
 	}
-	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	scanner, limits := &fdscan.Scanner{}, inspect.DefaultLimits()
+	snap, err := scanner.Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	if err != nil {
+		return lookupError(c, err)
+	}
+	connections, err := lookAtConnections(ctx, scanner, fdscan.ConnectionsQuestion{}, limits, 0)
 	if err != nil {
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All())
+	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: limits, Rules: rules.All()}))
 	if len(s.pids) > 0 {
 		outcome.Limit(s.pids)
 	}

@@ -216,3 +216,34 @@ func UnseenHealth(v *View) string {
 	}
 	return ""
 }
+
+// Join adds to an outcome what an examination of connections has found on the same
+// machine: findings, the sockets that they are about, and what was not seen.
+func (o *Outcome) Join(c *Connections) {
+	shown := map[[2]uint64]*Socket{}
+	for _, s := range o.Shown {
+		if s.Cookie != 0 {
+			shown[[2]uint64{s.NetNS, s.Cookie}] = s
+		}
+	}
+	for _, s := range c.Shown {
+		if known := shown[[2]uint64{s.NetNS, s.Cookie}]; known != nil {
+			known.Health, known.Diagnoses = s.Health, s.Diagnoses
+		} else {
+			o.Shown = append(o.Shown, s)
+		}
+	}
+	o.Sight |= c.Sight
+	o.Limits, o.Networks = c.Limits, c.Networks
+	o.Complete = o.Complete && c.Complete
+	for _, g := range c.Gaps {
+		if !slices.Contains(o.Gaps, g) {
+			o.Gaps = append(o.Gaps, g)
+		}
+	}
+	o.Findings = append(o.Findings, c.Findings...)
+	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
+	o.Evaluated = append(o.Evaluated, c.Evaluated...)
+	slices.SortStableFunc(o.Evaluated, func(a, b *Rule) int { return cmp.Compare(a.ID, b.ID) })
+	o.NotEvaluated = append(o.NotEvaluated, c.NotEvaluated...)
+}
