@@ -169,7 +169,7 @@ func (g *gate) readBaseline(c *cobra.Command) error {
 // apply takes out of the findings of o what does not count: first what the
 // ignore file names, then what the baseline knows.
 func (g *gate) apply(o *inspect.Outcome) error {
-	o.FailOn = failOnWord(strings.ToLower(g.failOn))
+	o.FailOn = g.least()
 	for _, r := range o.Ignore(g.settings.Ignore) {
 		g.app.warn("%s:%d: %s", g.ignoreFile, r.Line, r.Text)
 	}
@@ -199,6 +199,9 @@ func (g *gate) apply(o *inspect.Outcome) error {
 	}
 	return writeFiles([]content{{path: g.baseline, data: b.Bytes()}})
 }
+
+// least is the mildest severity that fails.
+func (g *gate) least() inspect.Severity { return failOnWord(strings.ToLower(g.failOn)) }
 
 // exitCode is what o comes to.
 func (g *gate) exitCode(o *inspect.Outcome) int {

@@ -100,6 +100,7 @@ whether the port can be bound.`,
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(a.flagError)
 	root.AddCommand(a.who(), a.scan(), a.conns(), a.close(), a.seal(), a.doctor(), a.diff(), a.rules(), a.explain(), a.schema(), a.version())
+	completeFlags(root)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	strict(root)

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,8 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if s.list.on || len(s.list.kinds) > 0 {
 		return a.listDescriptors(ctx, c, s)
 	}
+	// What is found is kept to the end: half as much garbage beside it is enough.
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	scanner, limits := &fdscan.Scanner{}, inspect.DefaultLimits()
 	snap, err := scanner.Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
 	if err != nil {

@@ -3,7 +3,6 @@ package fdscan
 import (
 	"errors"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -217,7 +216,7 @@ func (d *Descriptor) ask(links int, name string) {
 // limit is the soft RLIMIT_NOFILE of a process: math.MaxUint64 for none, 0 when
 // it could not be read.
 func (r *tableReader) limit(pid int) (limit uint64) {
-	text, err := os.ReadFile(r.path(strconv.Itoa(pid), "limits"))
+	text, err := readFile(r.path(strconv.Itoa(pid), "limits"))
 	if err != nil {
 		return 0
 	}

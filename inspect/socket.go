@@ -70,7 +70,9 @@ func (s *Socket) stableAddress() string {
 	switch {
 	case s.Protocol == fdscan.Unix && autobound(s.Local.Path):
 		return "@*"
-	case s.Protocol != fdscan.Unix && s.ephemeral:
+	case s.Protocol == fdscan.Unix:
+		return lastingName(s.Local.Path)
+	case s.ephemeral:
 		return s.Local.Addr.String() + " *"
 	}
 	return s.Address()

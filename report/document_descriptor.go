@@ -30,8 +30,8 @@ type Descriptor struct {
 	Details   []Detail `json:"details"`
 	Locks     []Lock   `json:"locks"`
 	Peers     []Peer   `json:"peers"`
-	// Socket is what the tables say; null for other files, and for a socket
-	// that no table lists. Its holders are not looked for.
+	// Socket is what the tables say, or the socket itself; null for other files,
+	// and for a socket of another family. Its holders are not looked for.
 	Socket *Socket `json:"socket"`
 	// Description numbers open file descriptions within this report.
 	Description *uint64 `json:"description"`

@@ -23,8 +23,8 @@ var _ = register(&Format{
 			}
 			annotate(b, githubLevel(f.Severity), f.Rule.ID+" "+f.Rule.Name, lines...)
 		}
-		for _, u := range r.Outcome.NotEvaluated {
-			annotate(b, "warning", u.Rule.ID+" was not checked", u.Because)
+		for _, l := range uncheckedLines(r.Outcome.NotEvaluated) {
+			annotate(b, "warning", "not checked", l.String())
 		}
 		for _, g := range gapLines(r.Outcome.Gaps) {
 			annotate(b, "notice", "not seen", g.String())

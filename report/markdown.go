@@ -56,7 +56,8 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	}
 	gaps := gapLines(o.Gaps)
 	section("Not seen", len(gaps), func(i int) string { return gaps[i].String() })
-	section("Not checked", len(o.NotEvaluated), func(i int) string { u := o.NotEvaluated[i]; return u.Rule.ID + ": " + u.Because })
+	unchecked := uncheckedLines(o.NotEvaluated)
+	section("Not checked", len(unchecked), func(i int) string { return unchecked[i].String() })
 	section("Suppressed", len(o.Suppressed), func(i int) string { return suppressedText(o.Suppressed[i]) })
 	return b.Flush()
 }

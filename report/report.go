@@ -50,7 +50,9 @@ type Format struct {
 	Title string // what it is for, one line
 	// Append has a file keep what it holds already.
 	Append bool
-	Write  func(w io.Writer, r *Result, s Style) error
+	// Lists reports that it tells of Result.Listed.
+	Lists bool
+	Write func(w io.Writer, r *Result, s Style) error
 }
 
 var formats []*Format

@@ -15,12 +15,14 @@ import (
 var _ = register(&Format{
 	Name:  "table",
 	Title: "the answer for people (the default)",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error { return writePage(w, r, s, false) },
 })
 
 var _ = register(&Format{
 	Name:  "wide",
 	Title: "the same with more columns, the evidence, and every row",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		s.Width = 0
 		return writePage(w, r, s, true)
@@ -47,8 +49,8 @@ type page struct {
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p := &page{
-		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, conns: r.Connections, narrowed: len(r.Query) > 0, style: s, paint: newPalette(s.Color), wide: wide,
-		groups: reusePortGroups(r.Outcome.Shown),
+		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, conns: r.Connections, narrowed: len(r.Query) > 0,
+		style: s, paint: newPalette(s.Color), wide: wide,
 	}
 	if r.Listed != nil {
 		if err := p.descriptors(r.Listed); err != nil {
@@ -69,6 +71,7 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		p.scan()
 		return p.Flush()
 	}
+	p.groups = reusePortGroups(r.Outcome.Shown)
 	if err := p.who(); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (p *page) tableHead(t *fdscan.Table, shown int) {
 		facts = append(facts, fmt.Sprintf("one table with pid %d", pid))
 	}
 	if len(t.Process.Cmdline) > 0 {
-		facts = append(facts, p.command(t.Process))
+		facts = append(facts, strings.TrimSpace(p.command(t.Process)))
 	}
 	p.head(name, Printable(strings.Join(facts, "  ")))
 }

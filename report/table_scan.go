@@ -94,11 +94,14 @@ func (p *page) verdict() string {
 		}
 	}
 	text := "no leak found"
-	switch n := len(p.outcome.Findings); {
-	case n == 0 && !p.outcome.Complete:
-		text += " in what could be seen"
-	case n > 0:
+	if len(p.outcome.Suppressed) > 0 {
+		text = "no other leak found"
+	}
+	if n := len(p.outcome.Findings); n > 0 {
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
+	}
+	if !p.outcome.Complete {
+		text += ", in what could be seen"
 	}
 	return text
 }

@@ -23,6 +23,7 @@ var tsvColumns = []string{
 var _ = register(&Format{
 	Name:  "tsv",
 	Title: "a line for each holder, or each descriptor that is listed, fields between tabs; what nobody holds has a line too, with empty fields",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		b := bufio.NewWriter(w)
 		row := func(cells []string) { b.WriteString(strings.Join(clean(cells), "\t") + "\n") }
