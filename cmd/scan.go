@@ -71,16 +71,17 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	}
 	// What is found is kept to the end: half as much garbage beside it is enough.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
-	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	scanner := &fdscan.Scanner{}
+	snap, err := scanner.Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	if err != nil {
+		return lookupError(c, err)
+	}
+	connections, err := lookAtConnections(ctx, scanner, fdscan.ConnectionsQuestion{}, *s.limits, 0)
 	if err != nil {
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All())
-	health, err := lookAtConnections(ctx, &fdscan.Scanner{}, fdscan.ConnectionsQuestion{}, *s.limits, 0)
-	if err != nil {
-		return lookupError(c, err)
-	}
-	outcome.Join(inspect.JudgeConnections(health, inspect.Examination{Limits: *s.limits, Rules: rules.All()}))
+	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All()}))
 	if len(s.pids) > 0 {
 		outcome.Limit(s.pids)
 	}

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"slices"
+	"strings"
 
 	"stray/fdscan"
 )
@@ -24,7 +25,7 @@ func Scan(snap *fdscan.Snapshot, rules []*Rule) *Outcome {
 func (o *Outcome) Join(c *Connections) {
 	o.Sight |= c.Sight
 	o.Complete = o.Complete && c.Complete
-	o.Looked, o.Networks = c.Looked, c.Networks
+	o.Looked, o.Networks, o.Limits = c.Looked, c.Networks, c.Limits
 	for pid, p := range c.Processes {
 		if o.Processes[pid] == nil {
 			o.Processes[pid] = p
@@ -47,6 +48,7 @@ func (o *Outcome) Join(c *Connections) {
 		}
 	}
 	o.Evaluated = append(o.Evaluated, c.Evaluated...)
+	slices.SortStableFunc(o.Evaluated, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
 	o.NotEvaluated = append(o.NotEvaluated, c.NotEvaluated...)
 	o.Findings = append(o.Findings, c.Findings...)
 	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
