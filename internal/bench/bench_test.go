@@ -28,6 +28,19 @@ func BenchmarkFree(b *testing.B) {
 	}.bench(b)
 }
 
+func BenchmarkConnections(b *testing.B) {
+	row{
+		question: "how do 100,000 connections fare",
+		worlds:   []string{"connections"},
+		ours:     []string{"conns"},
+		prints:   "that all is well, or what is not: a verdict on each connection, in every network namespace",
+		peers: []command{
+			{name: "ss", argv: []string{"ss", "-tinoem"}, prints: "tcp_info of each connection, and no verdict"},
+		},
+		bars: []bar{{"connections", "ss", 1}},
+	}.bench(b)
+}
+
 func BenchmarkFreeUnprivileged(b *testing.B) {
 	row{
 		question: "who holds a free port, asked by nobody",
