@@ -147,3 +147,28 @@ func TestSurveyEndsWithItsContext(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What a survey has read is not read again, and what is younger is found all the
+// same.
+func TestAfterASurvey(t *testing.T) {
+	old := proctest.Start(t, `listen tcp4 127.0.0.1:0 ; fork { serve sleep }`)
+	w := newWatcher()
+	scanner := &fdscan.Scanner{Walker: w}
+	snap, err := scanner.Survey(t.Context(), fdscan.SurveyQuestion{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	young := proctest.Start(t, `listen tcp4 127.0.0.1:0 ; fork { serve sleep }`)
+	walks := w.walks
+	for _, tt := range []struct {
+		role  *proctest.Process
+		walks int
+	}{{old, 0}, {young, 1}} {
+		s := tt.role.Socket("")
+		after := look(t, scanner.After(snap), fdscan.Question{}, port(s))
+		wantHolders(t, holdersOf(t, after, s.Inode), table(tt.role, s.Inode)...)
+		if w.walks-walks != tt.walks {
+			t.Errorf("%d walks, want %d", w.walks-walks, tt.walks)
+		}
+	}
+}
