@@ -193,12 +193,8 @@ func (p *page) gaps() {
 
 // unevaluated names the rules that a gap has starved.
 func (p *page) unevaluated() {
-	label := "not checked: "
-	if p.answer == nil {
-		label = "not checked everywhere: " // what could be seen was judged
-	}
 	for _, l := range uncheckedLines(p.outcome.NotEvaluated) {
-		p.say(p.paint.yellow.Sprint, label+l.String())
+		p.say(p.paint.yellow.Sprint, uncheckedWords(p.answer)+": "+l.String())
 	}
 }
 
