@@ -24,6 +24,7 @@ var timers = map[uint8]string{1: "retransmit", 2: "keepalive", 3: "time_wait", 4
 type inetRow struct {
 	Socket
 	v6only     bool
+	uid        uint32
 	recv, send uint32
 	backlog    Backlog
 	timer      Timer
@@ -55,7 +56,9 @@ func (r *inetRow) read(p Protocol, row *sockdiag.Inet) {
 		r.v6only = row.V6Only
 		s.V6Only = &r.v6only
 	}
-	s.setUID(row.UID)
+	if r.uid = row.UID; hasUID(s.Inode, r.uid) {
+		s.UID = &r.uid
+	}
 	if s.State == Listen {
 		r.backlog = Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
 		s.Backlog = &r.backlog
@@ -74,10 +77,12 @@ func (r *inetRow) read(p Protocol, row *sockdiag.Inet) {
 // (TIME_WAIT, an orphan), or not yet (a connection in a backlog), is said to
 // have uid 0, which means nothing.
 func (s *Socket) setUID(uid uint32) {
-	if s.Inode != 0 || uid != 0 {
+	if hasUID(s.Inode, uid) {
 		s.UID = &uid
 	}
 }
+
+func hasUID(inode uint64, uid uint32) bool { return inode != 0 || uid != 0 }
 
 var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
 

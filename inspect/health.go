@@ -181,7 +181,7 @@ func (x *examiner) silent(s *fdscan.Socket) *Diagnosis {
 			return nil
 		}
 		d.Ailment, d.Rule = Orphaned, "FD303"
-		d.Text = fmt.Sprintf("%s, %s, no process owns it (closed, or its process died)", s.State, d.Text)
+		d.Text = fmt.Sprintf("%s, %s, no process owns it: closed, or its process died", s.State, d.Text)
 	}
 	if trend != nil {
 		d.Text = join(d.Text, changes(trend))
@@ -189,7 +189,9 @@ func (x *examiner) silent(s *fdscan.Socket) *Diagnosis {
 	if outlook := x.outlook(s); outlook != "" {
 		d.Text += " (" + outlook + ")"
 	}
-	d.Text = join(d.Text, PeerText(s))
+	if peer := PeerText(s); peer != "" {
+		d.Text += "; " + peer
+	}
 	return d
 }
 
@@ -200,7 +202,7 @@ func changes(t *fdscan.Trend) string {
 		text = join(text, "Send-Q grew by "+amount(uint64(t.SendQueue)))
 	}
 	if t.Retransmissions > 0 {
-		text = join(text, fmt.Sprintf("%d more retransmissions", t.Retransmissions))
+		text = join(text, many(int(t.Retransmissions), "more retransmission"))
 	}
 	return text
 }
@@ -218,7 +220,7 @@ func (x *examiner) stalled(s *fdscan.Socket) *Diagnosis {
 	d := &Diagnosis{Ailment: Stalled, Rule: "FD303", Severity: Warning, For: t.LastDataSent}
 	if s.Inode == 0 {
 		d.Ailment = Orphaned
-		d.Text = fmt.Sprintf("%s, %s for %s, no process owns it (closed, or its process died)", s.State, undelivered(s), span(d.For))
+		d.Text = fmt.Sprintf("%s, %s for %s, no process owns it: closed, or its process died", s.State, undelivered(s), span(d.For))
 	} else {
 		d.Text = fmt.Sprintf("%s accepted by the kernel and undelivered for %s", amount(uint64(*s.SendQueue)), span(d.For))
 	}

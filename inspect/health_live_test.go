@@ -154,7 +154,7 @@ func TestPeerStopped(t *testing.T) {
 		client.PID, regexp.QuoteMeta(address), fd, server.PID), client.PID)
 	w.Near.Talk(t, "witness") // a namespace without a process is out of sight
 	client.Kill()
-	c := eventually(t, hasty(), `FIN_WAIT1, [\d.]+ \wB unsent.* for .*, no process owns it \(closed, or its process died\) \(the kernel gives up in about [\d.]+ \w+\); peer is pid \d+ server, STOPPED`)
+	c := eventually(t, hasty(), `FIN_WAIT1, [\d.]+ \wB unsent.* for .*, no process owns it: closed, or its process died \(the kernel gives up in about [\d.]+ \w+\); peer is pid \d+ server, STOPPED`)
 	for _, f := range c.Findings {
 		if f.Rule.ID == "FD303" && f.Process == nil && f.FD != -1 {
 			t.Errorf("an orphan has a descriptor: %+v", f)
