@@ -51,6 +51,8 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	switch {
 	case r.Answer != nil:
 		err = p.who()
+	case r.Outcome.Run != nil:
+		p.run(r.Outcome.Run)
 	}
 	if err != nil {
 		return err

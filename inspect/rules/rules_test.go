@@ -168,9 +168,15 @@ func TestFingerprints(t *testing.T) {
 
 // A rule that could not look is not passed.
 func TestStarvedRules(t *testing.T) {
+	ofSockets := 0
+	for _, r := range rules.All() {
+		if r.Needs == inspect.SightSockets {
+			ofSockets++
+		}
+	}
 	a := answer(t)
-	if len(a.NotEvaluated) != len(rules.All()) || len(a.Findings) != 0 {
-		t.Errorf("%d of %d rules are not evaluated", len(a.NotEvaluated), len(rules.All()))
+	if len(a.NotEvaluated) != ofSockets || len(a.Findings) != 0 {
+		t.Errorf("%d of %d rules are not evaluated", len(a.NotEvaluated), ofSockets)
 	}
 	if a := answer(t, holder(serves(process(10, 1, "server")), 3, true)); len(a.NotEvaluated) != 0 {
 		t.Errorf("not evaluated: %+v", a.NotEvaluated)
