@@ -106,7 +106,8 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 // followed.
 var procRoot = (&fdscan.Scanner{}).ProcRoot()
 
-// survivors looks at the processes that are left.
+// survivors looks at the processes that are left. Others cannot hold what these
+// have opened, unless somebody has sent it to them.
 func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
 	slices.Sort(pids)
 	r.Snapshot = t.reader.Snapshot()
@@ -125,7 +126,7 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
 	if len(targets) == 0 {
 		return nil
 	}
-	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets})
+	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets, PIDs: pids})
 	if err != nil {
 		return fmt.Errorf("look at what is left behind: %w", err)
 	}

@@ -100,6 +100,7 @@ func (t *tree) see(pid, parent int) {
 	}
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
+	now.received = entries
 	for _, e := range entries {
 		if t.link(parent, e.fd) != e.link || t.closing(parent, e.fd) != no || t.closing(pid, e.fd) != no {
 			continue

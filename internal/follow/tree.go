@@ -72,9 +72,9 @@ type image struct {
 	// full is all that is known of the process; nil until it is asked for, and
 	// then what is left to be read.
 	full *fdscan.Process
-	// carried is what came across the exec without being meant for the program:
-	// it is not the program's own, nor what it passes on its fault.
-	carried table
+	// received is what came across the exec. Of that, carried was not meant for
+	// the program: what it passes on of it is not its fault.
+	received, carried table
 	// leaks are what is known of its descriptors that have crossed an exec.
 	leaks map[entry]*leak
 }
@@ -180,6 +180,7 @@ func (t *tree) Execed(pid int) {
 	}
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
+	p.image.received = entries
 	for _, e := range entries {
 		if t.crossed(&before, shared, p.image, e) {
 			p.image.carried = append(p.image.carried, e)
@@ -204,7 +205,7 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 
 // opened reports whether the process has opened this itself.
 func (p *process) opened(e entry) bool {
-	if p.image.carried.has(e) {
+	if p.image.received.has(e) {
 		return false
 	}
 	for _, i := range p.inherited {
