@@ -136,7 +136,11 @@ func (a *app) remark(r *follow.Run) {
 		a.warn("the command was looked at in intervals only, so that what is short was missed: %v (%s)", r.Refused, whyRefused())
 	}
 	if p := r.Unprivileged; p != nil {
-		a.warn("pid %d (%s) has the setuid or setgid bit and got no privilege, since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone", p.PID, p.Comm)
+		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"
+		if r.NoNewPrivileges {
+			why = "since no_new_privs is set here, with stray or without"
+		}
+		a.warn("pid %d (%s) is installed with privileges (setuid, setgid, capabilities) and got none, %s", p.PID, p.Comm, why)
 	}
 }
 

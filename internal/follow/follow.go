@@ -47,9 +47,12 @@ type Run struct {
 	Snapshot *fdscan.Snapshot
 	// Unread are the descriptor tables that could not be read, one for each reason.
 	Unread []fdscan.Gap
-	// Unprivileged is a program that got no privileges because it was followed
-	// by somebody without any; nil for none.
-	Unprivileged *fdscan.Process
+	// Unprivileged is a program with the setuid or setgid bit, or capabilities,
+	// that got no privilege, because somebody without CAP_SYS_PTRACE followed it
+	// or, when NoNewPrivileges is set, in any case (PR_SET_NO_NEW_PRIVS); nil for
+	// none.
+	Unprivileged    *fdscan.Process
+	NoNewPrivileges bool
 	left         []int // pidfds of the survivors
 }
 
@@ -68,8 +71,9 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	}
 	defer signals.stop()
 	t := newTree(procRoot, reader)
-	t.watchSetuid = unix.Geteuid() != 0
-	r := &Run{Sampled: o.Sample}
+	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
+	t.watchPrivilege = r.NoNewPrivileges || !o.Sample && !fdscan.HasCapability(unix.CAP_SYS_PTRACE)
 	end := &tracee.Followed{}
 	if !o.Sample {
 		end, err = tracee.Follow(o.Command, tracee.FollowOptions{Grace: o.Grace, Hurry: signals.hurry, Launched: signals.to, Ended: signals.nobody}, t)

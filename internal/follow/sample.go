@@ -27,6 +27,8 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("read the own descriptors", err)
 	}
+	// Whoever has become this program may have children from before.
+	strangers := t.children(own)
 	t.pass(slices.DeleteFunc(passed, func(e entry) bool { return e.fd > unix.Stderr && t.closing(own, e.fd) != no }))
 	began := time.Now()
 	pid, err := o.Start()
@@ -38,7 +40,11 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	end := &tracee.Followed{}
 	var deadline time.Time
 	for {
-		t.look(own, 0)
+		for _, child := range t.children(own) {
+			if !slices.Contains(strangers, child) {
+				t.look(child, own)
+			}
+		}
 		var status unix.WaitStatus
 		if got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil); err == nil && got == pid {
 			end.Status, end.Took = status, time.Since(began)
@@ -58,25 +64,30 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	return end, nil
 }
 
-// look looks at the children of a process, and theirs. Below the caller, parent
-// is 0.
+// look looks at a process and its descendants.
 func (t *tree) look(pid, parent int) {
-	if parent != 0 {
-		t.see(pid, parent)
+	t.see(pid, parent)
+	for _, child := range t.children(pid) {
+		t.look(child, pid)
 	}
+}
+
+// children returns the children of all threads of a process. It needs
+// CONFIG_PROC_CHILDREN, which every distribution has.
+func (t *tree) children(pid int) (children []int) {
 	tasks, err := os.ReadDir(t.path(pid, "task"))
 	if err != nil {
-		return
+		return nil
 	}
 	for _, task := range tasks {
-		// Needs CONFIG_PROC_CHILDREN, which every distribution has.
 		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
 		for _, word := range strings.Fields(string(text)) {
 			if child, err := strconv.Atoi(word); err == nil {
-				t.look(child, pid)
+				children = append(children, child)
 			}
 		}
 	}
+	return children
 }
 
 // see looks at one process. What it holds has crossed an exec if its parent, of

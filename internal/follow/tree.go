@@ -26,9 +26,9 @@ type tree struct {
 	unclosed  tally[fdscan.Unclosed]
 	// unprivileged is the first program with a setuid or setgid bit, or file
 	// capabilities, that got no privilege because of its tracer.
-	unprivileged *fdscan.Process
-	watchSetuid  bool // the tracer is not privileged
-	gaps         map[string]fdscan.Gap
+	unprivileged   *fdscan.Process
+	watchPrivilege bool
+	gaps           map[string]fdscan.Gap
 }
 
 // process is a living process of the tree.
@@ -91,7 +91,9 @@ func (t *tree) Started(pid int) {
 	passed, err := t.tables.everything(pid)
 	t.unread(pid, err)
 	t.pass(passed)
-	t.add(pid, &process{image: t.readImage(pid)})
+	p := &process{image: t.readImage(pid)}
+	t.add(pid, p)
+	t.checkPrivilege(p.image)
 }
 
 // pass notes what the caller has passed to the command.
@@ -175,9 +177,7 @@ func (t *tree) Execed(pid int) {
 	shared := *p.sharers > 1
 	*p.sharers-- // exec leaves a shared table
 	*p = process{pid: pid, parent: p.parent, image: t.readImage(pid), sharers: new(1)}
-	if t.watchSetuid {
-		t.checkPrivilege(p.image)
-	}
+	t.checkPrivilege(p.image)
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
 	p.image.received = entries
@@ -270,14 +270,15 @@ func (t *tree) unread(pid int, err error) {
 // checkPrivilege notes a program that would have got privileges, had it not been
 // followed by somebody without any.
 func (t *tree) checkPrivilege(i *image) {
-	if t.unprivileged != nil {
+	if !t.watchPrivilege || t.unprivileged != nil {
 		return
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(t.path(i.pid, "exe"), &st); err != nil || st.Mode&(unix.S_ISUID|unix.S_ISGID) == 0 {
+	if err := unix.Stat(t.path(i.pid, "exe"), &st); err != nil {
 		return
 	}
-	if st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid() {
+	capabilities, _ := unix.Getxattr(t.path(i.pid, "exe"), "security.capability", nil)
+	if capabilities > 0 || st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid() {
 		t.unprivileged = t.process(i)
 	}
 }
