@@ -60,7 +60,7 @@ succeeded and a finding fails (--fail-on), 1, or --exit-code.`,
   stray check --exit-code 99 --kill-left-behind -- npm test`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 || c.ArgsLenAtDash() != 0 {
-				return usageError(again(c, nil, nil)+" -- make test", "check needs a command, behind --")
+				return usageError(again(c, nil, nil)+" -- true", "check needs a command, behind --")
 			}
 			return a.runCheck(c.Context(), c, k, args)
 		},
