@@ -77,7 +77,10 @@ succeeded and a finding fails (--fail-on), 1, or --exit-code.`,
 }
 
 func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, argv []string) error {
-	if err := errors.Join(k.out.check(c), k.gate.check(c)); err != nil {
+	if err := k.out.check(c); err != nil {
+		return err
+	}
+	if err := k.gate.check(c); err != nil {
 		return err
 	}
 	path, err := exec.LookPath(argv[0])
@@ -149,26 +152,27 @@ func whyRefused() string {
 	return cmp.Or((&fdscan.Scanner{}).WhyNoTracing(), "a container's seccomp profile, perhaps")
 }
 
-// tell writes the report to the standard error, or where the flags say. What a
+// tell writes the report to the standard error, and where the flags say. What a
 // person reads has no notes but on request, and is not there at all when there is
 // nothing to read.
 func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
-	if !k.verbose && k.forPeople() {
-		told := *o
-		told.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
-			return f.Severity < inspect.Warning && f.Severity < k.gate.least()
-		})
-		o = &told
-		if len(o.Findings) == 0 && o.HoldersComplete {
-			return nil
-		}
+	result := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
+	page := k.out.format == "table" || k.out.format == "wide"
+	if k.verbose || k.out.quiet || k.out.file != "" || !page {
+		return k.out.write(a.stderr, result)
 	}
-	return k.out.write(a.stderr, &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o})
-}
-
-// forPeople reports that the report is the page on the terminal.
-func (k *checkFlags) forPeople() bool {
-	return k.out.file == "" && (k.out.format == "table" || k.out.format == "wide")
+	if err := k.out.writeReports(result); err != nil {
+		return err
+	}
+	grave := *o
+	grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
+		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
+	})
+	if len(grave.Findings) == 0 && o.HoldersComplete {
+		return nil
+	}
+	result.Outcome = &grave
+	return report.Find(k.out.format).Write(a.stderr, result, k.out.style(a.stderr))
 }
 
 // codeOf is the exit code that shells give to a way of ending.

@@ -99,7 +99,7 @@ whether the port can be bound.`,
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(a.flagError)
-	root.AddCommand(a.who(), a.check(), a.close(), a.seal(), a.doctor(), a.rules(), a.explain(), a.schema(), a.version())
+	root.AddCommand(a.who(), a.scan(), a.check(), a.close(), a.seal(), a.doctor(), a.diff(), a.rules(), a.explain(), a.schema(), a.version())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	strict(root)
@@ -150,7 +150,7 @@ func (a *app) fail(c *cobra.Command, err error) int {
 	if e.message == "" {
 		return e.code
 	}
-	if wantsJSON(a.args) && !e.told {
+	if wantsJSON(a.args, os.Getenv(environment["output"])) && !e.told {
 		_ = report.WriteError(a.stdout, Version(), c.Name(), e.message, e.hint, e.code)
 	}
 	fmt.Fprintf(a.stderr, "stray: error: %s\n", report.Printable(e.message))

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +19,8 @@ import (
 // evidence reads what tells how the holders came by what they hold.
 func (l *lookup) evidence() error {
 	l.tablesShared()
-	for h := range l.eachHolder {
-		l.readFlags(h)
-	}
+	holders := slices.Collect(l.eachHolder)
+	sideBySide(len(holders), func(i int) { l.readFlags(holders[i]) })
 	if err := l.interrogate(); err != nil {
 		return err
 	}
@@ -51,38 +54,84 @@ func (l *lookup) recheck() {
 	if l.Detached {
 		return
 	}
-	alive := map[int]bool{}
-	check := func(h *Holder, link string) bool {
-		p := h.Process
-		same, known := alive[p.PID]
-		if !known {
-			same = l.startTicks(p.PID) == p.StartTicks
-			alive[p.PID] = same
-			if !same {
-				delete(l.snap.Processes, p.PID) // another may have the number now
-			}
-		}
-		if !same || link == "" || h.Via != ViaTable && h.Via != ViaThread {
-			return same
-		}
-		text, err := os.Readlink(l.descriptorPath("fd", p.PID, h.TID, h.FD))
-		return err == nil && text == link
+	type suspect struct {
+		holder *Holder
+		link   string // "" for one that is not compared
+		stays  bool
 	}
-	drop := func(of any, holders []*Holder, link string) []*Holder {
+	var suspects []suspect
+	for _, s := range l.snap.Sockets {
+		link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
+		for _, h := range s.Holders {
+			suspects = append(suspects, suspect{holder: h, link: link})
+		}
+	}
+	for _, o := range l.snap.Objects {
+		for _, h := range o.Holders {
+			suspects = append(suspects, suspect{holder: h})
+		}
+	}
+	processes := map[*Process]bool{}
+	for _, s := range suspects {
+		processes[s.holder.Process] = true
+	}
+	ended := make(map[*Process]bool)
+	for p := range processes {
+		if l.startTicks(p.PID) != p.StartTicks {
+			ended[p] = true
+			delete(l.snap.Processes, p.PID) // another may have the number now
+		}
+	}
+	sideBySide(len(suspects), func(i int) {
+		s := &suspects[i]
+		h := s.holder
+		s.stays = !ended[h.Process]
+		if s.stays && s.link != "" && (h.Via == ViaTable || h.Via == ViaThread) {
+			text, err := os.Readlink(l.descriptorPath("fd", h.Process.PID, h.TID, h.FD))
+			s.stays = err == nil && text == s.link
+		}
+	})
+	// In the same order as above.
+	drop := func(of any, holders []*Holder) []*Holder {
 		return slices.DeleteFunc(holders, func(h *Holder) bool {
-			if check(h, link) {
-				return false
+			stays := suspects[0].stays
+			suspects = suspects[1:]
+			if !stays {
+				delete(l.held, keyOf(of, h))
 			}
-			delete(l.held, keyOf(of, h))
-			return true
+			return !stays
 		})
 	}
 	for _, s := range l.snap.Sockets {
-		s.Holders = drop(s, s.Holders, "socket:["+strconv.FormatUint(s.Inode, 10)+"]")
+		s.Holders = drop(s, s.Holders)
 	}
 	for _, o := range l.snap.Objects {
-		o.Holders = drop(o, o.Holders, "")
+		o.Holders = drop(o, o.Holders)
 	}
+}
+
+// sideBySide calls f with each number below n, on as many threads as a walk.
+func sideBySide(n int, f func(i int)) {
+	const share = 64 // numbers that one takes at a time
+	workers := min(runtime.GOMAXPROCS(0), 4, (n+share-1)/share)
+	var next atomic.Int64
+	run := func() {
+		for {
+			from := int(next.Add(share)) - share
+			if from >= n {
+				return
+			}
+			for i := from; i < min(from+share, n); i++ {
+				f(i)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range workers - 1 {
+		wg.Go(run)
+	}
+	run()
+	wg.Wait()
 }
 
 // descriptorPath is the path of a descriptor in the directory "fd" or "fdinfo"
@@ -107,36 +156,47 @@ func (l *lookup) tablesShared() {
 	}
 }
 
-// findSharers notes which holders are one entry of one table. kcmp(2) orders
-// tables, so that equal ones come to stand side by side.
+// findSharers notes which holders are one entry of one table.
 func findSharers(holders []*Holder) {
 	byNumber := map[int][]*Holder{}
 	for _, h := range holders {
-		if _, err := compareTables(h.Process.PID, h.Process.PID); h.Via == ViaTable && err == nil {
+		if h.Via == ViaTable {
 			byNumber[h.FD] = append(byNumber[h.FD], h)
 		}
 	}
 	for _, same := range byNumber {
-		order := func(a, b *Holder) int {
-			n, _ := compareTables(a.Process.PID, b.Process.PID)
-			return n
+		eachSharing(same, func(h *Holder) int { return h.Process.PID }, func(h, other *Holder) {
+			h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
+		})
+	}
+}
+
+// eachSharing calls f with each pair, in both orders, whose processes use one and
+// the same table, by pid. kcmp(2) orders tables, so that equal ones come to stand
+// side by side.
+func eachSharing[T comparable](all []T, pid func(T) int, f func(a, b T)) {
+	if len(all) < 2 {
+		return
+	}
+	order := func(a, b T) int {
+		n, _ := compareTables(pid(a), pid(b))
+		return n
+	}
+	all = slices.DeleteFunc(all, func(a T) bool { _, err := compareTables(pid(a), pid(a)); return err != nil })
+	slices.SortFunc(all, func(a, b T) int { return cmp.Or(order(a, b), cmp.Compare(pid(a), pid(b))) })
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && order(all[0], all[n]) == 0 {
+			n++
 		}
-		slices.SortFunc(same, order)
-		for len(same) > 0 {
-			n := 1
-			for n < len(same) && order(same[0], same[n]) == 0 {
-				n++
-			}
-			for _, h := range same[:n] {
-				for _, other := range same[:n] {
-					if other != h {
-						h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
-					}
+		for _, a := range all[:n] {
+			for _, b := range all[:n] {
+				if pid(a) != pid(b) {
+					f(a, b)
 				}
-				slices.Sort(h.SharesTableWith)
 			}
-			same = same[n:]
 		}
+		all = all[n:]
 	}
 }
 
@@ -146,7 +206,7 @@ func (l *lookup) readFlags(h *Holder) {
 	if h.Via != ViaTable && h.Via != ViaThread {
 		return
 	}
-	text, err := os.ReadFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
+	text, err := readFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", h.Process.PID, err)
@@ -182,20 +242,38 @@ func (l *lookup) relatives() {
 }
 
 // options asks every socket with a holder that may be asked for its options.
-// Those of connections matter only where no listener says no already.
+// Those of connections matter only where no listener says no already; and in a
+// survey those of an address that nobody shares matter to nobody.
 func (l *lookup) options() {
 	if l.Detached {
 		return
 	}
-	var listeners []*Socket
+	type port struct {
+		netns  uint64
+		port   uint16
+		stream bool
+	}
+	type address struct {
+		port
+		addr netip.Addr
+	}
+	portOf := func(s *Socket) port { return port{s.NetNS, s.Local.Port, s.Protocol.Stream()} }
+	addressOf := func(s *Socket) address { return address{portOf(s), s.Local.Addr} }
+	listeners, sharing := map[port][]*Socket{}, map[address]int{}
 	for _, s := range l.snap.Sockets {
 		if s.State == Listen && s.NetNSMine {
-			listeners = append(listeners, s)
+			listeners[portOf(s)] = append(listeners[portOf(s)], s)
+		}
+		if s.State == Listen || s.State == Bound {
+			sharing[addressOf(s)]++
 		}
 	}
 	for _, s := range l.snap.Sockets {
-		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners, func(o *Socket) bool { return o.Accepts(s) })
+		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners[portOf(s)], func(o *Socket) bool { return o.Accepts(s) })
 		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
+			continue
+		}
+		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[addressOf(s)] < 2 {
 			continue
 		}
 		var g *Gap
@@ -264,7 +342,7 @@ func (l *lookup) creators() {
 
 // cgroupMount is where the unified hierarchy is mounted; "" when it is not.
 func (l *lookup) cgroupMount() string {
-	info, err := os.ReadFile(l.path("self/mountinfo"))
+	info, err := readFile(l.path("self/mountinfo"))
 	if err != nil {
 		return ""
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"stray/internal/sockdiag"
 )
@@ -101,14 +102,18 @@ type lookup struct {
 	*Scanner
 	ctx      context.Context // that of Lookup
 	question Question
-	snap     *Snapshot
-	files    map[FileID]*Object
+	survey   *survey // what a survey asks besides; nil for a Question alone
+	// everySocket says that the tables are wanted whole (List).
+	everySocket bool
+	snap        *Snapshot
+	files       map[FileID]*Object
 	// sockets are those of the answer, by inode; never those with inode 0. The
 	// subflows of an MPTCP connection share one.
 	sockets map[uint64][]*Socket
 	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
+	mu        sync.Mutex // of users and gaps, while processes are read side by side
 	users     map[uint32]string
 	gaps      map[Gap]bool
 	held      map[holding]bool
@@ -120,6 +125,8 @@ type lookup struct {
 
 // gap notes what could not be seen, once.
 func (l *lookup) gap(g Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.gaps[g] {
 		return
 	}

@@ -72,6 +72,9 @@ type Socket struct {
 	State  State
 	Local  Endpoint
 	Remote Endpoint // zero when not connected
+	// Peer is the inode of the other end of a unix socket; 0 when it is not
+	// connected, or that is not reported.
+	Peer uint64
 	// Inode is the socket's inode in sockfs; 0 when no descriptor was ever
 	// made for it (TIME_WAIT, an orphan, a connection not yet accepted).
 	Inode uint64
@@ -109,6 +112,9 @@ type Socket struct {
 	// InBacklogOf is the inode of the listener in whose accept queue this
 	// connection waits, else 0.
 	InBacklogOf uint64
+	// Segments is how many segments a TCP socket in CLOSE has sent and received
+	// in its life; nil for others, and when it could not be asked.
+	Segments *uint32
 	// KernelOwned reports an inode without any holder in a complete view: a
 	// socket made by the kernel for itself.
 	KernelOwned bool
@@ -127,6 +133,10 @@ func (s *Socket) Unread() uint32 {
 	}
 	return *s.RecvQueue
 }
+
+// Dead reports a TCP socket that has been connected and is no more: it was
+// reset, or closed at both ends, and can be of no use.
+func (s *Socket) Dead() bool { return s.Segments != nil && *s.Segments > 0 }
 
 // Backlog is the accept queue of a listener, in connections.
 type Backlog struct{ Queued, Limit uint32 }

@@ -21,6 +21,8 @@ type Walker interface {
 	// at a time and in no particular order, and gap for each process that
 	// could not be read. A process that ends meanwhile is neither.
 	Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error
+	// Tables calls found with every descriptor table, in the same manner.
+	Tables(ctx context.Context, found func(Filled), gap func(Gap)) error
 }
 
 // Want is what a walk looks for.
@@ -32,6 +34,8 @@ type Want struct {
 	Pipes map[uint64]bool
 	// Files are device and inode, as statx(2) tells them.
 	Files map[FileID]bool
+	// Links are link texts of descriptors that are wanted.
+	Links map[string]bool
 	// Rings also finds every io_uring instance.
 	Rings bool
 	// PIDs limits the walk to these processes; empty for all.
@@ -41,15 +45,27 @@ type Want struct {
 // FileID identifies a file: st_dev and st_ino.
 type FileID struct{ Device, Inode uint64 }
 
+// longestLink is how much of a link text is read: a byte more than any that is
+// wanted has, so that no other is taken for it.
+func (w Want) longestLink() int {
+	n := 64
+	for link := range w.Links {
+		n = max(n, len(link)+1)
+	}
+	return n
+}
+
 // Ref is a descriptor that a walk found.
 type Ref struct {
 	PID int
 	TID int // set when only the thread's own table holds it
 	FD  int
-	// Kind is what the link text says: "socket", "pipe", "io_uring", "file".
+	// Kind is what the link text says: "socket", "pipe", "io_uring", "file", or
+	// that it is one of Want.Links.
 	Kind  RefKind
 	Inode uint64
 	File  FileID // of a RefFile
+	Link  string // of a RefLink
 	Via   Via
 	Note  string // of a ViaMemory
 }
@@ -63,6 +79,7 @@ const (
 	RefPipe
 	RefRing
 	RefFile
+	RefLink
 )
 
 // ProcWalker walks /proc/PID/fd: getdents64 for the numbers, readlinkat for
@@ -83,16 +100,25 @@ const direntBuffer = 64 << 10
 
 // Walk implements Walker.
 func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error {
-	pids := w.PIDs
+	var mu sync.Mutex
+	locked := func(r Ref) { mu.Lock(); found(r); mu.Unlock() }
+	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
+	return p.walk(ctx, w.PIDs, func() *shard {
+		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer), link: make([]byte, w.longestLink())}
+		s.see = s.match
+		return s
+	})
+}
+
+// walk reads the tables of processes, of all if there are no pids, by several
+// workers. Each has a shard of its own.
+func (p ProcWalker) walk(ctx context.Context, pids []int, newShard func() *shard) error {
 	if len(pids) == 0 {
 		var err error
 		if pids, err = listPIDs(p.Root); err != nil {
 			return err
 		}
 	}
-	var mu sync.Mutex
-	locked := func(r Ref) { mu.Lock(); found(r); mu.Unlock() }
-	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
 	workers := p.Workers
 	if workers == 0 {
 		workers = min(runtime.GOMAXPROCS(0), 4)
@@ -100,7 +126,7 @@ func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(
 	workers = max(1, min(workers, len(pids)))
 	var next atomic.Int64
 	run := func() {
-		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer)}
+		s := newShard()
 		for ctx.Err() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(pids) {
@@ -127,16 +153,22 @@ type shard struct {
 	path  []byte
 	dents []byte
 	tasks []byte
-	link  [64]byte
+	link  []byte
+	// see looks at a descriptor whose link text has been read; whole, if not
+	// nil, at a table that has been read to its end.
+	see   func(dir int, name []byte, r Ref, link []byte)
+	whole func(pid, tid int)
 	// uncompared reports a table that may be the process's own: then only
 	// what differs is told, and told keeps it, for tables alike.
 	uncompared bool
 	told       []Ref
+	survey     surveyShard
 }
 
 // process reads the tables of one process: its own, and those of threads that
 // have left it.
 func (s *shard) process(pid int) {
+	s.survey.tables = s.survey.tables[:0]
 	switch entries, err := s.table(pid, 0); {
 	case gone(err):
 		return
@@ -239,8 +271,14 @@ func sameTable(tids []int, tid int) (same, known bool) {
 // compareTables orders the descriptor tables of two threads: 0 when they are one
 // (kcmp(2), KCMP_FILES; needs CONFIG_KCMP and PTRACE_MODE_READ_REALCREDS).
 func compareTables(a, b int) (order int, err error) {
-	const kcmpTypeFiles = 2
-	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpTypeFiles, 0, 0, 0)
+	const kcmpFiles = 2
+	return kcmp(uintptr(a), uintptr(b), kcmpFiles, 0, 0)
+}
+
+// kcmp orders two objects of the kernel of one kind, of two threads: 0 when they
+// are one.
+func kcmp(a, b, kind, first, second uintptr) (order int, err error) {
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, a, b, kind, first, second, 0)
 	switch {
 	case errno != 0:
 		return 0, errno
@@ -259,12 +297,16 @@ func (s *shard) table(pid, tid int) (entries int, err error) {
 		return 0, err
 	}
 	defer unix.Close(dir)
+	s.survey.entries = s.survey.entries[:0]
 	for {
 		n, err := unix.Getdents(dir, s.dents)
 		if err != nil {
 			return entries, err
 		}
 		if n <= 0 {
+			if s.whole != nil {
+				s.whole(pid, tid)
+			}
 			return entries, nil
 		}
 		var refused unix.Errno
@@ -286,7 +328,7 @@ func (s *shard) table(pid, tid int) (entries int, err error) {
 // length, as the kernel wrote it. The error is a refusal, which holds for the
 // whole table: a security module may let it be listed and not be read.
 func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
-	n, errno := readlinkat(dir, name, s.link[:])
+	n, errno := readlinkat(dir, name, s.link)
 	switch errno {
 	case 0:
 	case unix.EACCES, unix.EPERM:
@@ -298,7 +340,12 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 	if r.TID != 0 {
 		r.Via = ViaThread
 	}
-	link := s.link[:n]
+	s.see(dir, name, r, s.link[:n])
+	return 0
+}
+
+// match tells of a descriptor if it is wanted.
+func (s *shard) match(dir int, name []byte, r Ref, link []byte) {
 	switch {
 	case hasPrefix(link, "socket:["):
 		r.Kind, r.Inode = RefSocket, inodeOf(link[len("socket:["):])
@@ -307,21 +354,26 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 		}
 	case hasPrefix(link, "pipe:["):
 		if len(s.want.Pipes) == 0 {
-			return 0
+			return
 		}
 		r.Kind, r.Inode = RefPipe, inodeOf(link[len("pipe:["):])
 		if s.want.Pipes[r.Inode] {
 			s.tell(r)
 		}
-	case s.want.Rings && string(link) == "anon_inode:[io_uring]":
+	case s.want.Rings && string(link) == ringLink:
 		r.Kind = RefRing
+		s.tell(r)
+	case s.want.Links[string(link)]:
+		r.Kind, r.Link = RefLink, string(link)
 		s.tell(r)
 	case len(s.want.Files) > 0 && link[0] == '/':
 		r.Kind = RefFile
 		s.file(dir, string(name), r)
 	}
-	return 0
 }
+
+// ringLink is the link text of an io_uring instance.
+const ringLink = "anon_inode:[io_uring]"
 
 // tell passes on a descriptor that was found.
 func (s *shard) tell(r Ref) {

@@ -4,9 +4,11 @@
 package inspect
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -35,6 +37,16 @@ func (s Severity) String() string {
 	return fmt.Sprintf("Severity(%d)", int(s))
 }
 
+// SeverityNamed returns the severity with a name; 0 for a word that is none.
+func SeverityNamed(word string) Severity {
+	for _, s := range []Severity{Note, Warning, Error} {
+		if s.String() == word {
+			return s
+		}
+	}
+	return 0
+}
+
 // Rule is one thing that is checked. Its documentation is part of it: every
 // page, help text and report that speaks of the rule derives from these fields.
 type Rule struct {
@@ -60,7 +72,20 @@ type Rule struct {
 }
 
 // Cure is how to avoid a finding at its source, in one language.
-type Cure struct{ Language, Text string }
+type Cure struct {
+	Language string // one of Languages
+	Text     string // in words; a paragraph, broken where it is shown
+	// Before is code that has the fault, and After the same code without it:
+	// both, or neither where words are enough. Lines of at most 76 columns,
+	// indented by spaces, without a newline at the end.
+	Before, After string
+}
+
+// Languages are those that cures are written for, in the order in which a rule
+// gives them.
+func Languages() []string {
+	return []string{"C", "C++/Asio", "Go", "Python", "Node", "Rust", "Java", "Crystal", "shell"}
+}
 
 // Finding is a rule that something breaks.
 type Finding struct {
@@ -133,13 +158,21 @@ type Outcome struct {
 	// PIDs are those that the question or the report was limited to; empty for
 	// all.
 	PIDs []int
+	// FailOn is the mildest severity that fails; 0 for Error, and anything above
+	// Error for none.
+	FailOn Severity
 }
+
+// What can account for a finding.
+const (
+	ByBaseline = "baseline"
+	ByIgnore   = "ignore"
+)
 
 // Suppressed is a finding that does not count, and why.
 type Suppressed struct {
 	Finding
-	// By is "baseline" or "ignore".
-	By string
+	By string // ByBaseline or ByIgnore
 	// Reason is what the ignore entry gives; empty for a baseline.
 	Reason string
 }
@@ -151,6 +184,9 @@ func (o *Outcome) Worst() (worst Severity) {
 	}
 	return worst
 }
+
+// Fails reports a severity at or above FailOn.
+func (o *Outcome) Fails(s Severity) bool { return s >= cmp.Or(o.FailOn, Error) }
 
 // Evaluate runs over the view those rules that it holds enough for.
 func (o *Outcome) Evaluate(rules []*Rule) {
@@ -202,16 +238,6 @@ func NewDescriptorFinding(r *Rule, d *fdscan.Descriptor, from *fdscan.Process, m
 	}
 }
 
-// NewProcessFinding returns a finding of r about a process as a whole. What tells
-// it from others of the rule and the program are the words in parts.
-func NewProcessFinding(r *Rule, p *fdscan.Process, message string, parts ...string) Finding {
-	return Finding{
-		Rule: r, Severity: r.Severity, Process: p, FD: -1, Message: message,
-		Next:        []string{"stray explain " + r.ID},
-		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, parts...)...),
-	}
-}
-
 // stableName is what a descriptor leads to, less what another run changes.
 func stableName(d *fdscan.Descriptor) string {
 	switch {
@@ -224,10 +250,22 @@ func stableName(d *fdscan.Descriptor) string {
 	return d.Kind.Name
 }
 
-// program names a process's program independently of its pid.
+// NewProcessFinding returns a finding of r about p, or about one of its
+// descriptors (-1 for none). What tells it from others of the same rule and
+// program is in about, without pids, numbers or inodes.
+func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about ...string) Finding {
+	return Finding{
+		Rule: r, Severity: r.Severity, Process: p, FD: fd, Message: message, Next: []string{"stray explain " + r.ID},
+		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, about...)...),
+	}
+}
+
+// program names a process's program independently of its pid, and of the
+// directory that it was built or installed in: a baseline is kept beside the
+// source, and has to hold in the next checkout too.
 func program(p *fdscan.Process) string {
 	if p.Exe != "" {
-		return p.Exe
+		return path.Base(p.Exe)
 	}
 	return p.Comm
 }

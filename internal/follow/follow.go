@@ -53,7 +53,7 @@ type Run struct {
 	// none.
 	Unprivileged    *fdscan.Process
 	NoNewPrivileges bool
-	left         []int // pidfds of the survivors
+	left            []int // pidfds of the survivors
 }
 
 // Start runs the command to its end. The error is for what has kept it from
@@ -70,7 +70,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	defer signals.stop()
-	t := newTree(procRoot, reader)
+	t := newTree(procRoot, reader) // which knows the children of before
 	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
 	t.watchPrivilege = r.NoNewPrivileges || !o.Sample && !fdscan.HasCapability(unix.CAP_SYS_PTRACE)
@@ -95,6 +95,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
 	err = r.survivors(ctx, t, end.Survivors)
 	release()
+	t.reap()
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +166,7 @@ func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 				s.Ports = append(s.Ports, d)
 			}
 		}
-		if t.reader.Locked(pid, e.fd) {
+		if len(d.Locks) > 0 {
 			s.Locked = append(s.Locked, d)
 		}
 	}
@@ -208,7 +209,10 @@ func ends(pidfd int, patience time.Duration) bool {
 		n, err := unix.Poll(watched, max(0, int(time.Until(end).Milliseconds())))
 		switch {
 		case n > 0:
-			unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
+			// Until the thread that has followed it is gone, it cannot be reaped:
+			// a moment. It is not ours if somebody else has become the reaper.
+			for unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil) == unix.EINTR {
+			}
 			return true
 		case err != unix.EINTR:
 			return false

@@ -3,8 +3,6 @@ package follow
 import (
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +25,6 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("read the own descriptors", err)
 	}
-	// Whoever has become this program may have children from before.
-	strangers := t.children(own)
 	t.pass(slices.DeleteFunc(passed, func(e entry) bool { return e.fd > unix.Stderr && t.closing(own, e.fd) != no }))
 	began := time.Now()
 	pid, err := o.Start()
@@ -41,7 +37,7 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	var deadline time.Time
 	for {
 		for _, child := range t.children(own) {
-			if !slices.Contains(strangers, child) {
+			if !slices.Contains(t.strangers, child) {
 				t.look(child, own)
 			}
 		}
@@ -70,24 +66,6 @@ func (t *tree) look(pid, parent int) {
 	for _, child := range t.children(pid) {
 		t.look(child, pid)
 	}
-}
-
-// children returns the children of all threads of a process. It needs
-// CONFIG_PROC_CHILDREN, which every distribution has.
-func (t *tree) children(pid int) (children []int) {
-	tasks, err := os.ReadDir(t.path(pid, "task"))
-	if err != nil {
-		return nil
-	}
-	for _, task := range tasks {
-		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				children = append(children, child)
-			}
-		}
-	}
-	return children
 }
 
 // see looks at one process. What it holds has crossed an exec if its parent, of

@@ -3,6 +3,7 @@ package follow
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,8 @@ type tree struct {
 	streams   map[string]string // what the command writes its output to, by link
 	processes map[int]*process
 	total     int // processes so far
+	ended     int
+	strangers []int // children that the caller had before: not of this tree
 
 	crossings tally[fdscan.Crossing]
 	unclosed  tally[fdscan.Unclosed]
@@ -80,10 +83,12 @@ type image struct {
 }
 
 func newTree(root string, reader *fdscan.Reader) *tree {
-	return &tree{
+	t := &tree{
 		root: root, reader: reader, tables: tableReader{root: root}, processes: map[int]*process{},
 		crossings: newTally[fdscan.Crossing](), unclosed: newTally[fdscan.Unclosed](), gaps: map[string]fdscan.Gap{},
 	}
+	t.strangers = t.children(os.Getpid())
+	return t
 }
 
 // Started implements tracee.Watcher: what the command has now is the caller's.
@@ -222,6 +227,42 @@ func (t *tree) Ended(pid int) {
 		*p.sharers--
 		delete(t.processes, pid)
 	}
+	const often = 256
+	if t.ended++; t.ended%often == 0 {
+		t.reap()
+	}
+}
+
+// reap reaps what has ended under parents that have ended without having waited
+// for it: that falls to the caller, as the subreaper. What is followed still is
+// left alone: its end has yet to be told.
+func (t *tree) reap() {
+	for _, child := range t.children(os.Getpid()) {
+		if slices.Contains(t.strangers, child) || t.processes[child] != nil {
+			continue
+		}
+		if text, err := os.ReadFile(t.path(child, "status")); err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) {
+			unix.Wait4(child, nil, unix.WNOHANG, nil)
+		}
+	}
+}
+
+// children returns the children of all threads of a process. It needs
+// CONFIG_PROC_CHILDREN, which every distribution has.
+func (t *tree) children(pid int) (children []int) {
+	tasks, err := os.ReadDir(t.path(pid, "task"))
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
 }
 
 // readImage reads what a process runs.

@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
 		must((pid = fork()) >= 0, "fork");
 		if (pid == 0) {
 			threads(4, pausing);
-			threads(4, executing);
+			threads(1, executing);
 			pause();
 		}
 		reap(pid);
