@@ -59,8 +59,21 @@ func explanation(r *inspect.Rule) string {
 		for _, line := range wrap(c.Text, 72) {
 			fmt.Fprintf(&b, "    %s\n", line)
 		}
+		if c.After != "" {
+			fmt.Fprintln(&b)
+			quote(&b, "-", c.Before)
+			quote(&b, "+", c.After)
+			fmt.Fprintln(&b)
+		}
 	}
-	return b.String()
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// quote writes code with a mark before each line, as in a diff.
+func quote(b *strings.Builder, mark, code string) {
+	for line := range strings.SplitSeq(code, "\n") {
+		fmt.Fprintln(b, strings.TrimRight("    "+mark+" "+line, " "))
+	}
 }
 
 // wrap breaks text at spaces into lines of at most width columns.

@@ -85,7 +85,7 @@ func (l *lookup) find(ctx context.Context, want Want) (sees bool, err error) {
 
 func (l *lookup) hasPorts() bool {
 	_, high, _ := l.portRange()
-	return high != 0
+	return high != 0 || l.survey != nil
 }
 
 // hold adds a found descriptor to what it refers to.

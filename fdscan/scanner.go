@@ -101,6 +101,7 @@ type lookup struct {
 	*Scanner
 	ctx      context.Context // that of Lookup
 	question Question
+	survey   *survey // what a survey asks besides; nil for a Question alone
 	snap     *Snapshot
 	files    map[FileID]*Object
 	// sockets are those of the answer, by inode; never those with inode 0. The

@@ -225,8 +225,11 @@ func (t twinSet) has(s *Socket) bool {
 func (e Endpoint) addrPort() netip.AddrPort { return netip.AddrPortFrom(e.Addr, e.Port) }
 
 // portRange is the least range that covers all port targets; all means that
-// every socket has to be looked at, since an inode was asked for.
+// every socket has to be looked at, for a survey or since an inode was asked for.
 func (l *lookup) portRange() (low, high uint16, all bool) {
+	if l.survey != nil {
+		return 0, 0, true
+	}
 	for _, t := range l.question.Targets {
 		switch {
 		case t.Kind == InodeTarget:
@@ -252,6 +255,9 @@ func (l *lookup) asksProtocol(p Protocol) bool {
 }
 
 func (l *lookup) wantsInet(s *Socket) bool {
+	if l.survey != nil {
+		return l.survey.wants(s)
+	}
 	for _, t := range l.question.Targets {
 		if t.concerns(s) || t.Kind == InodeTarget && s.Inode != 0 && t.Inode == s.Inode {
 			return true
@@ -261,6 +267,9 @@ func (l *lookup) wantsInet(s *Socket) bool {
 }
 
 func (l *lookup) wantsUnix() bool {
+	if l.survey != nil {
+		return true
+	}
 	for _, t := range l.question.Targets {
 		if t.Kind == UnixTarget || t.Kind == InodeTarget {
 			return true
@@ -277,6 +286,9 @@ func (l *lookup) wantsUnix() bool {
 
 // wantsUnixName reports whether the name or inode of a socket was asked for.
 func (l *lookup) wantsUnixName(s *Socket) bool {
+	if l.survey != nil {
+		return l.survey.wants(s)
+	}
 	for _, t := range l.question.Targets {
 		switch t.Kind {
 		case UnixTarget, FileTarget:

@@ -58,7 +58,20 @@ type Rule struct {
 }
 
 // Cure is how to avoid a finding at its source, in one language.
-type Cure struct{ Language, Text string }
+type Cure struct {
+	Language string // one of Languages
+	Text     string // in words; a paragraph, broken where it is shown
+	// Before is code that has the fault, and After the same code without it:
+	// both, or neither where words are enough. Lines of at most 76 columns,
+	// indented by spaces, without a newline at the end.
+	Before, After string
+}
+
+// Languages are those that cures are written for, in the order in which a rule
+// gives them.
+func Languages() []string {
+	return []string{"C", "C++/Asio", "Go", "Python", "Node", "Rust", "Java", "Crystal", "shell"}
+}
 
 // Finding is a rule that something breaks.
 type Finding struct {

@@ -47,12 +47,11 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Outcome.Shown),
 	}
-	var err error
-	switch {
-	case r.Answer != nil:
-		err = p.who()
+	if r.Answer == nil {
+		p.scan()
+		return p.Flush()
 	}
-	if err != nil {
+	if err := p.who(); err != nil {
 		return err
 	}
 	p.gaps()

@@ -237,13 +237,7 @@ func (p *page) findings() {
 	p.line("")
 	var next []string
 	for _, f := range p.outcome.Findings {
-		severity := fmt.Sprintf("%-7s", f.Severity)
-		text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, Printable(f.Message)), p.style.Width, strings.Repeat(" ", 15))
-		paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]
-		if paint != nil {
-			text = strings.Replace(text, severity, paint(severity), 1)
-		}
-		p.line("%s", text)
+		p.finding(&f)
 		for _, n := range f.Next {
 			if !slices.Contains(next, n) {
 				next = append(next, n)
@@ -253,6 +247,17 @@ func (p *page) findings() {
 	p.next(next)
 }
 
+// finding writes one line: rule, severity and message.
+func (p *page) finding(f *inspect.Finding) {
+	severity := fmt.Sprintf("%-7s", f.Severity)
+	text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, Printable(f.Message)), p.style.Width, findingIndent)
+	paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]
+	if paint != nil {
+		text = strings.Replace(text, severity, paint(severity), 1)
+	}
+	p.line("%s", text)
+}
+
 // next writes the commands to go on with, and what each is for.
 func (p *page) next(commands []string) {
 	widest := 0
@@ -260,19 +265,25 @@ func (p *page) next(commands []string) {
 		widest = max(widest, displayWidth(Printable(c)))
 	}
 	for i, c := range commands {
-		label := "next:"
+		label := "next: "
 		if i > 0 {
-			label = "     "
+			label = "      "
 		}
-		line := label + " " + Printable(c)
-		if purpose := purposeOf(c); purpose != "" {
-			about := strings.Repeat(" ", widest-displayWidth(Printable(c))) + "   " + purpose
-			if w := p.style.Width; w == 0 || displayWidth(line+about) <= w {
-				line += about
-			}
-		}
-		p.line("%s", line)
+		p.step(label, c, widest)
 	}
+}
+
+// step writes a command behind a label and, where there is room, what it is
+// for, behind the widest command.
+func (p *page) step(label, c string, widest int) {
+	line := label + Printable(c)
+	if purpose := purposeOf(c); purpose != "" {
+		about := strings.Repeat(" ", max(0, widest-displayWidth(Printable(c)))) + "   " + purpose
+		if w := p.style.Width; w == 0 || displayWidth(line+about) <= w {
+			line += about
+		}
+	}
+	p.line("%s", line)
 }
 
 // purposeOf says what a command is for; "" for one that needs no words.

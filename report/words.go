@@ -39,11 +39,23 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f GB", float64(n)/(k*k*k))
 }
 
-func plural(n int, noun string) string {
+func plural(n int, noun string) string { return plurals(n, noun, noun+"s") }
+
+// plurals is for nouns whose plural is another word.
+func plurals(n int, one, many string) string {
 	if n == 1 {
-		return noun
+		return one
 	}
-	return noun + "s"
+	return many
+}
+
+// thousands writes a count with a comma between groups of digits.
+func thousands(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
 func yesNo(b bool) string {

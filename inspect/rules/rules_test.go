@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -32,9 +33,19 @@ func TestRulesAreDocumented(t *testing.T) {
 				t.Errorf("%s: line %q", r.ID, line)
 			}
 		}
+		last := -1
 		for _, c := range r.Cures {
-			if c.Language == "" || c.Text == "" {
-				t.Errorf("%s: cure %+v", r.ID, c)
+			at := slices.Index(inspect.Languages(), c.Language)
+			if at <= last || c.Text == "" || (c.Before == "") != (c.After == "") || c.Before != "" && c.Before == c.After {
+				t.Errorf("%s: cure %+v: a language of the list, in its order, with words; code before and after, or none", r.ID, c)
+			}
+			last = at
+			for _, code := range []string{c.Before, c.After} {
+				for line := range strings.SplitSeq(code, "\n") {
+					if utf8.RuneCountInString(line) > 76 || strings.TrimRight(line, " ") != line || strings.Contains(line, "\t") || code != strings.Trim(code, "\n") {
+						t.Errorf("%s: %s: line %q of the code", r.ID, c.Language, line)
+					}
+				}
 			}
 		}
 		if rules.Find(strings.ToLower(r.ID)) != r || rules.Find(strings.ToUpper(r.Name)) != r {

@@ -1,0 +1,72 @@
+package cmd
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/inspect/rules"
+	"stray/report"
+)
+
+// scanFlags are the flags of scan.
+type scanFlags struct {
+	out  *output
+	gate *gate
+	pids []int
+	deep bool
+}
+
+func (a *app) scan() *cobra.Command {
+	s := &scanFlags{}
+	c := &cobra.Command{
+		Use:   "scan",
+		Short: "what leaks on this machine, or in some processes, in order of harm",
+		Long: `scan looks at every process and every socket of this machine, in every network
+namespace, and says what leaks: what it is, how that is known, and the next
+command. With -p it speaks of those processes and their descendants; everybody
+is looked at all the same, since a leak shows in who else holds what.
+
+Exit codes: 0 no finding that fails (--fail-on), 1 findings, 2 usage, 3 could not
+look (with --strict: not everything).`,
+		Example: `  stray scan
+  stray scan -p $(pidof server)
+  stray scan --fail-on warning -o json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.runScan(c.Context(), c, s) },
+	}
+	s.out, s.gate = a.outputFlags(c), a.gateFlags(c)
+	f := c.Flags()
+	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only these processes and their descendants (repeatable)")
+	f.BoolVar(&s.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
+	return c
+}
+
+func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error {
+	if err := s.out.check(c); err != nil {
+		return err
+	}
+	if err := s.gate.check(c); err != nil {
+		return err
+	}
+	if err := checkPIDs(c, s.pids); err != nil {
+		return err
+	}
+	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	if err != nil {
+		return lookupError(c, err)
+	}
+	outcome := inspect.Scan(snap, rules.All())
+	if len(s.pids) > 0 {
+		outcome.Limit(s.pids)
+	}
+	if err := s.gate.apply(outcome); err != nil {
+		return err
+	}
+	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: "scan", Outcome: outcome}); err != nil {
+		return err
+	}
+	return &exitError{code: s.gate.exitCode(outcome)}
+}
