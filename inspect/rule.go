@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stray/fdscan"
@@ -104,6 +105,8 @@ type View struct {
 	Sockets []*Socket // those of the snapshot, judged
 	// Run is the command that was followed; nil unless Sight has SightRun.
 	Run *Run
+	// Past is an earlier report to compare with; nil without one.
+	Past *Past
 }
 
 // Sight is a set of things that a snapshot can hold.
@@ -196,6 +199,21 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 		Evidence:    h.Origin.Evidence,
 		Next:        []string{"stray explain " + r.ID},
 		Fingerprint: fingerprint(r.ID, program(h.Process), from, string(s.Protocol), s.stableAddress()),
+	}
+}
+
+// NewTableFinding returns a finding of r about what a table holds too much of.
+func NewTableFinding(r *Rule, v *View, t *fdscan.Table, item fdscan.Item, message string) Finding {
+	target := item.Target
+	if i := strings.LastIndexByte(target, ':'); i >= 0 {
+		if port, err := strconv.ParseUint(target[i+1:], 10, 16); err == nil && Ephemeral(v.Host, uint16(port)) {
+			target = target[:i] + " *" // another one after a restart
+		}
+	}
+	return Finding{
+		Rule: r, Severity: r.Severity, Process: t.Process, TID: t.TID, FD: -1, Message: message,
+		Next:        []string{fmt.Sprintf("stray scan -p %d --fds", t.Process.PID), "stray explain " + r.ID},
+		Fingerprint: fingerprint(r.ID, program(t.Process), item.Kind, target),
 	}
 }
 
