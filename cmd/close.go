@@ -89,7 +89,7 @@ permitted or failed.`,
 }
 
 func (a *app) actFlags(c *cobra.Command, f *actFlags) {
-	f.out = a.outputFlags(c)
+	f.out = a.formatFlags(c)
 	which := "leaked: those that the origin verdict calls leaks"
 	if f.method == act.Seal {
 		which += "; all: every holder"
@@ -105,6 +105,9 @@ func (a *app) actFlags(c *cobra.Command, f *actFlags) {
 func (f *actFlags) check(c *cobra.Command) error {
 	if err := f.out.check(c); err != nil {
 		return err
+	}
+	if f.out.format != "json" && !c.Flags().Changed("output") {
+		f.out.format = "table" // whatever STRAY_FORMAT wants of reports
 	}
 	ways := 0
 	for flag, method := range map[*bool]act.Method{&f.plain: act.Close, &f.half: act.Half, &f.destroy: act.Destroy} {

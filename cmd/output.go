@@ -2,15 +2,11 @@ package cmd
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"stray/report"
@@ -21,17 +17,24 @@ type output struct {
 	format    string
 	json      bool
 	file      string
+	reports   []string // FORMAT=PATH
 	noHeaders bool
 	color     string
 	quiet     bool
 }
 
+// outputFlags are those of the commands that write a report.Result.
 func (a *app) outputFlags(c *cobra.Command) *output {
+	o := a.formatFlags(c)
+	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, all of them or none (repeatable)")
+	_ = c.RegisterFlagCompletionFunc("report", completeReports)
+	return o
+}
+
+// formatFlags are those of every command that has a format.
+func (a *app) formatFlags(c *cobra.Command) *output {
 	o := &output{}
-	var names []string
-	for _, f := range report.Formats() {
-		names = append(names, f.Name)
-	}
+	names := formatNames()
 	f := c.Flags()
 	f.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(names, ", "))
 	f.BoolVar(&o.json, "json", false, "the same as -o json")
@@ -44,8 +47,30 @@ func (a *app) outputFlags(c *cobra.Command) *output {
 	return o
 }
 
+func formatNames() (names []string) {
+	for _, f := range report.Formats() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// completeReports offers formats, and then files.
+func completeReports(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(word, "=") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var words []string
+	for _, f := range report.Formats() {
+		words = append(words, f.Name+"=\t"+f.Title)
+	}
+	return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
 // check finds mistakes before anything is done.
 func (o *output) check(c *cobra.Command) error {
+	if err := fromEnvironment(c, "output", "color"); err != nil {
+		return err
+	}
 	if o.json {
 		if c.Flags().Changed("output") && o.format != "json" {
 			return usageError(again(c, c.Flags().Args(), map[string]string{"json": ""}), "--json and -o %s contradict each other", o.format)
@@ -53,16 +78,33 @@ func (o *output) check(c *cobra.Command) error {
 		o.format = "json"
 	}
 	if report.Find(o.format) == nil {
-		var names []string
-		for _, f := range report.Formats() {
-			names = append(names, f.Name)
-		}
-		return usageError(again(c, c.Flags().Args(), map[string]string{"output": "json"}), "unknown format %q: there are %s", o.format, strings.Join(names, ", "))
+		return usageError(again(c, c.Flags().Args(), map[string]string{"output": "json"}), "unknown format %q%s: there are %s", o.format, source(c, "output"), strings.Join(formatNames(), ", "))
 	}
 	switch o.color {
 	case "auto", "always", "never":
 	default:
-		return usageError(again(c, c.Flags().Args(), map[string]string{"color": "never"}), "unknown value %q for --color: auto, always or never", o.color)
+		return usageError(again(c, c.Flags().Args(), map[string]string{"color": "never"}), "unknown value %q for --color%s: auto, always or never", o.color, source(c, "color"))
+	}
+	return o.checkReports(c)
+}
+
+// checkReports finds mistakes in --report.
+func (o *output) checkReports(c *cobra.Command) error {
+	without := again(c, c.Flags().Args(), map[string]string{"report": ""})
+	paths := map[string]bool{o.file: o.file != ""}
+	for _, word := range o.reports {
+		name, path, named := strings.Cut(word, "=")
+		switch {
+		case !named || path == "":
+			return usageError(without+" --report json=report.json", "--report takes FORMAT=PATH, not %q", word)
+		case report.Find(name) == nil:
+			return usageError(without+" --report "+shellWord("json="+path), "unknown format %q: there are %s", name, strings.Join(formatNames(), ", "))
+		case path == "-":
+			return usageError(again(c, c.Flags().Args(), map[string]string{"report": "", "output": name}), "--report writes files: the standard output is -o %s", name)
+		case paths[path]:
+			return usageError(without, "two reports to one file: %q", path)
+		}
+		paths[path] = true
 	}
 	return nil
 }
@@ -74,13 +116,49 @@ func (o *output) asked(c *cobra.Command) bool {
 	return o.isJSON() || c.Flags().Changed("output") || o.file != ""
 }
 
-// write writes r as the flags say.
+// write writes r as the flags say: first the files, all of them or none.
 func (o *output) write(stdout io.Writer, r *report.Result) error {
 	f := report.Find(o.format)
-	return o.to(stdout, func(w io.Writer) error { return f.Write(w, r, o.style(w)) })
+	files, err := o.files(r)
+	if err == nil && o.file != "" {
+		var b bytes.Buffer
+		err = f.Write(&b, r, o.style(&b))
+		files = append(files, content{path: o.file, data: b.Bytes()})
+	}
+	if err == nil {
+		err = writeFiles(files)
+	}
+	if err != nil || o.file != "" || o.quiet {
+		return err
+	}
+	return f.Write(stdout, r, o.style(stdout))
 }
 
-// to calls f with where the report goes; -q leaves only a file.
+// writeReports writes those of --report alone.
+func (o *output) writeReports(r *report.Result) error {
+	files, err := o.files(r)
+	if err != nil {
+		return err
+	}
+	return writeFiles(files)
+}
+
+// files renders those of --report.
+func (o *output) files(r *report.Result) (files []content, err error) {
+	for _, word := range o.reports {
+		name, path, _ := strings.Cut(word, "=")
+		f := report.Find(name)
+		var b bytes.Buffer
+		if err := f.Write(&b, r, o.style(&b)); err != nil {
+			return nil, err
+		}
+		files = append(files, content{path, b.Bytes(), f.Append})
+	}
+	return files, nil
+}
+
+// to calls f with where a text goes that is no report.Result; -q leaves only a
+// file.
 func (o *output) to(stdout io.Writer, f func(io.Writer) error) error {
 	switch {
 	case o.file != "":
@@ -88,7 +166,7 @@ func (o *output) to(stdout io.Writer, f func(io.Writer) error) error {
 		if err := f(&b); err != nil {
 			return err
 		}
-		return writeFile(o.file, b.Bytes())
+		return writeFiles([]content{{path: o.file, data: b.Bytes()}})
 	case o.quiet:
 		return nil
 	}
@@ -113,41 +191,4 @@ func (o *output) style(w io.Writer) report.Style {
 		s.Color = terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
 	return s
-}
-
-// writeFile replaces path with data, atomically: a reader sees the old file or
-// the new one.
-func writeFile(path string, data []byte) error {
-	err := replaceFile(path, data)
-	if err == nil {
-		return nil
-	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		err = errno // the name of the temporary file says nothing
-	}
-	return &exitError{code: exitUsage, message: fmt.Sprintf("write report to %q: %s", path, err), hint: "name a file in a directory that exists and can be written"}
-}
-
-func replaceFile(path string, data []byte) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		// A pipe or a device is written to, and not replaced.
-		return os.WriteFile(path, data, 0)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".stray-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

@@ -150,7 +150,7 @@ func (a *app) fail(c *cobra.Command, err error) int {
 	if e.message == "" {
 		return e.code
 	}
-	if wantsJSON(a.args) && !e.told {
+	if wantsJSON(a.args, os.Getenv(environment["output"])) && !e.told {
 		_ = report.WriteError(a.stdout, Version(), c.Name(), e.message, e.hint, e.code)
 	}
 	fmt.Fprintf(a.stderr, "stray: error: %s\n", report.Printable(e.message))

@@ -21,16 +21,23 @@ const exampleTarget = "18080"
 func again(c *cobra.Command, args []string, change map[string]string) string {
 	words := strings.Fields(c.CommandPath())
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		value, changed := change[f.Name]
-		if !changed && f.Changed {
-			value = f.Value.String()
-			if list, ok := f.Value.(pflag.SliceValue); ok {
-				value = strings.Join(list.GetSlice(), ",")
-			}
-		}
 		name := "--" + f.Name
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand
+		}
+		value, changed := change[f.Name]
+		if !changed && f.Changed {
+			value = f.Value.String()
+			list, isList := f.Value.(pflag.SliceValue)
+			switch {
+			case isList && f.Value.Type() == "stringArray": // a comma is no end in it
+				for _, v := range list.GetSlice() {
+					words = append(words, name, shellWord(v))
+				}
+				return
+			case isList:
+				value = strings.Join(list.GetSlice(), ",")
+			}
 		}
 		switch {
 		case value == "", value == "false":
@@ -122,18 +129,23 @@ func unknownCommand(root *cobra.Command, args []string, word string) error {
 	return usageError(hint, "unknown command %q", word)
 }
 
-// wantsJSON reports whether arguments ask for JSON, even where they are wrong
-// in another way: who reads JSON wants its errors as JSON too.
-func wantsJSON(args []string) bool {
+// wantsJSON reports whether arguments, or else the format of the environment,
+// ask for JSON, even where they are wrong in another way: who reads JSON wants
+// its errors as JSON too.
+func wantsJSON(args []string, format string) bool {
 	for i, word := range args {
 		switch {
 		case word == "--":
-			return false
-		case word == "--json", word == "--json=true", word == "-ojson", word == "-o=json", word == "--output=json":
+			return format == "json"
+		case word == "--json", word == "--json=true":
 			return true
-		case (word == "-o" || word == "--output") && i+1 < len(args) && args[i+1] == "json":
-			return true
+		case (word == "-o" || word == "--output") && i+1 < len(args):
+			format = args[i+1]
+		case strings.HasPrefix(word, "--output="):
+			format = strings.TrimPrefix(word, "--output=")
+		case strings.HasPrefix(word, "-o"):
+			format = strings.TrimPrefix(strings.TrimPrefix(word, "-o"), "=")
 		}
 	}
-	return false
+	return format == "json"
 }

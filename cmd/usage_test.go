@@ -19,6 +19,7 @@ func TestAgain(t *testing.T) {
 		{[]string{"--json", "18080"}, []string{"18080"}, map[string]string{"json": ""}, "stray who 18080"},
 		{[]string{"--timeout", "90s", "18080"}, []string{"18080"}, map[string]string{"wait": "free"}, "stray who --timeout 1m30s --wait free 18080"},
 		{[]string{"-p", "1", "-p", "2,3"}, []string{"[::1]:80", "it's"}, nil, `stray who -p 1,2,3 '[::1]:80' 'it'\''s'`},
+		{[]string{"--report", "json=a,b", "--report", "tsv=c"}, nil, nil, "stray who --report json=a,b --report tsv=c"},
 		{[]string{"--output-file", "a b"}, nil, nil, "stray who --output-file 'a b'"},
 	} {
 		a := &app{}
@@ -49,8 +50,11 @@ func TestWantsJSON(t *testing.T) {
 		"who --output=json": true, "who --nosuch --json": true, "doctor --json": true,
 		"who 1": false, "who -o tsv": false, "who -o ndjson": false, "who --json=false": false, "who -- --json": false, "who -o": false, "": false,
 	} {
-		if got := wantsJSON(strings.Fields(line)); got != want {
+		if got := wantsJSON(strings.Fields(line), ""); got != want {
 			t.Errorf("%q: %v", line, got)
 		}
+	}
+	if !wantsJSON([]string{"who", "1"}, "json") || wantsJSON([]string{"who", "-o", "tsv", "1"}, "json") || wantsJSON([]string{"who", "1"}, "tsv") {
+		t.Error("the environment asks where the arguments do not")
 	}
 }

@@ -64,11 +64,11 @@ socket tables of this network namespace could not be read whole. With --wait:
 	f.BoolVarP(&w.all, "all", "a", false, "also the connections that a listener explains")
 	f.BoolVar(&w.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
 	f.BoolVarP(&w.pidOnly, "terse", "t", false, "only the pids that hold listeners and bound sockets of this namespace, one on a line")
-	f.StringVar(&w.wait, "wait", "", "wait until it is free or held; then no report, unless a format is asked for")
+	f.StringVar(&w.wait, "wait", "", "wait until it is free, held, or bindable (with SO_REUSEADDR, as servers do: past TIME_WAIT); then no report, unless a format is asked for")
 	f.DurationVar(&w.timeout, "timeout", 0, "give up waiting after this time (default: never)")
 	f.BoolVar(&w.strict, "strict", false, "exit 3 when any process could not be read")
 	f.BoolVar(&w.tryBind, "try-bind", false, "where it is unknown whether the port can be bound, bind it once, and close that at once")
-	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"free", "held"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"free", "held", "bindable"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -77,7 +77,7 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 	if err != nil {
 		return err
 	}
-	if err := w.check(c); err != nil {
+	if err := w.check(c, targets); err != nil {
 		return err
 	}
 	if err := checkPIDs(c, w.pids); err != nil {
@@ -121,14 +121,16 @@ func (w *whoFlags) exitCode(answer *inspect.Answer) int {
 	return exitOK
 }
 
-func (w *whoFlags) check(c *cobra.Command) error {
+func (w *whoFlags) check(c *cobra.Command, targets []fdscan.Target) error {
 	if err := w.out.check(c); err != nil {
 		return err
 	}
 	as := func(change map[string]string) string { return again(c, c.Flags().Args(), change) }
 	switch {
-	case w.wait != "" && w.wait != "free" && w.wait != "held":
-		return usageError(as(map[string]string{"wait": "free"}), "unknown value %q for --wait: free or held", w.wait)
+	case w.wait != "" && w.wait != "free" && w.wait != "held" && w.wait != "bindable":
+		return usageError(as(map[string]string{"wait": "free"}), "unknown value %q for --wait: free, held or bindable", w.wait)
+	case w.wait == "bindable" && !slices.ContainsFunc(targets, func(t fdscan.Target) bool { return t.Kind == fdscan.PortTarget }):
+		return usageError(as(map[string]string{"wait": "free"}), "--wait bindable needs a port")
 	case w.timeout < 0:
 		return usageError(as(map[string]string{"wait": "free", "timeout": (-w.timeout).String()}), "--timeout %s is negative", w.timeout)
 	case w.timeout > 0 && w.wait == "":
@@ -141,10 +143,14 @@ func (w *whoFlags) check(c *cobra.Command) error {
 
 // tell writes the answer as the flags want it.
 func (a *app) tell(w *whoFlags, args []string, answer *inspect.Answer) error {
-	if w.pidOnly {
-		return a.tellPIDs(w, answer)
+	r := report.NewAnswer(Version(), args, answer)
+	if !w.pidOnly {
+		return w.out.write(a.stdout, r)
 	}
-	return w.out.write(a.stdout, report.NewAnswer(Version(), args, answer))
+	if err := w.out.writeReports(r); err != nil {
+		return err
+	}
+	return a.tellPIDs(w, answer)
 }
 
 // tellPIDs writes what "kill $(stray who -t 8080)" can take: the holders of
@@ -211,16 +217,16 @@ func (a *app) waitFor(ctx context.Context, c *cobra.Command, w *whoFlags, args [
 		}
 		switch answer.Verdict {
 		case inspect.Verdict(w.wait):
-			if w.pidOnly || w.out.asked(c) {
-				return a.tell(w, args, answer)
-			}
-			return nil
+			return a.reached(c, w, args, answer)
 		case inspect.VerdictOpen:
 			if err := a.tell(w, args, answer); err != nil {
 				return err
 			}
 			return &exitError{code: exitUnknown, message: "cannot be known: the socket tables could not be read whole", hint: "stray doctor", told: true}
 		case inspect.Held, inspect.Free:
+			if w.wait == "bindable" && answer.Bindable() {
+				return a.reached(c, w, args, answer)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -233,6 +239,14 @@ func (a *app) waitFor(ctx context.Context, c *cobra.Command, w *whoFlags, args [
 		case <-time.After(pause):
 		}
 	}
+}
+
+// reached ends a wait: without a word, unless a report was asked for.
+func (a *app) reached(c *cobra.Command, w *whoFlags, args []string, answer *inspect.Answer) error {
+	if w.pidOnly || w.out.asked(c) {
+		return a.tell(w, args, answer)
+	}
+	return w.out.writeReports(report.NewAnswer(Version(), args, answer))
 }
 
 // parseTargets reads all words before anything is looked up.

@@ -67,6 +67,7 @@ func (s *Socket) askOptions(r Ref) error {
 	if s.State != Bound {
 		return nil
 	}
+	s.askUse(fd)
 	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && protocol == unix.IPPROTO_MPTCP {
 		s.Protocol = MPTCP
 		if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil {
@@ -74,6 +75,18 @@ func (s *Socket) askOptions(r Ref) error {
 		}
 	}
 	return nil
+}
+
+// askUse asks a TCP socket in CLOSE whether it has ever been connected
+// (tcp_info; the counts are of Linux 4.2).
+func (s *Socket) askUse(fd int) {
+	if !s.Protocol.Stream() {
+		return
+	}
+	const tcpClose = 7 // TCP_CLOSE
+	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State == tcpClose {
+		s.Segments = new(info.Segs_out + info.Segs_in)
+	}
 }
 
 func boolOption(fd, option int) *bool {
@@ -129,8 +142,10 @@ func identify(r Ref) (*Socket, *openNamespace, error) {
 	if name, err := unix.Getpeername(fd); err == nil {
 		s.Remote = endpoint(name)
 	}
+	s.askUse(fd)
 	listening, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	switch {
+	case s.Dead():
 	case listening != 0:
 		s.State = Listen
 		// Of a listener, tcpi_unacked is the length of the accept queue and

@@ -41,6 +41,10 @@ type Descriptor struct {
 	Locks []Lock
 	// Peers are the descriptors at the other end of a pipe or unix socket.
 	Peers []Peer
+	// From is the eldest living ancestor that has the same open file description
+	// at the same number, and runs another program, while FD_CLOEXEC is clear: the
+	// descriptor has come through exec. nil when not compared, or not so.
+	From *Process
 	// Socket is what the tables say of a socket; nil when none lists it.
 	Socket *Socket
 	// Description numbers open file descriptions: descriptors of one Snapshot

@@ -107,36 +107,47 @@ func (l *lookup) tablesShared() {
 	}
 }
 
-// findSharers notes which holders are one entry of one table. kcmp(2) orders
-// tables, so that equal ones come to stand side by side.
+// findSharers notes which holders are one entry of one table.
 func findSharers(holders []*Holder) {
 	byNumber := map[int][]*Holder{}
 	for _, h := range holders {
-		if _, err := compareTables(h.Process.PID, h.Process.PID); h.Via == ViaTable && err == nil {
+		if h.Via == ViaTable {
 			byNumber[h.FD] = append(byNumber[h.FD], h)
 		}
 	}
 	for _, same := range byNumber {
-		order := func(a, b *Holder) int {
-			n, _ := compareTables(a.Process.PID, b.Process.PID)
-			return n
+		eachSharing(same, func(h *Holder) int { return h.Process.PID }, func(h, other *Holder) {
+			h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
+		})
+	}
+}
+
+// eachSharing calls f with each pair, in both orders, whose processes use one and
+// the same table, by pid. kcmp(2) orders tables, so that equal ones come to stand
+// side by side.
+func eachSharing[T comparable](all []T, pid func(T) int, f func(a, b T)) {
+	if len(all) < 2 {
+		return
+	}
+	order := func(a, b T) int {
+		n, _ := compareTables(pid(a), pid(b))
+		return n
+	}
+	all = slices.DeleteFunc(all, func(a T) bool { _, err := compareTables(pid(a), pid(a)); return err != nil })
+	slices.SortFunc(all, func(a, b T) int { return cmp.Or(order(a, b), cmp.Compare(pid(a), pid(b))) })
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && order(all[0], all[n]) == 0 {
+			n++
 		}
-		slices.SortFunc(same, order)
-		for len(same) > 0 {
-			n := 1
-			for n < len(same) && order(same[0], same[n]) == 0 {
-				n++
-			}
-			for _, h := range same[:n] {
-				for _, other := range same[:n] {
-					if other != h {
-						h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
-					}
+		for _, a := range all[:n] {
+			for _, b := range all[:n] {
+				if pid(a) != pid(b) {
+					f(a, b)
 				}
-				slices.Sort(h.SharesTableWith)
 			}
-			same = same[n:]
 		}
+		all = all[n:]
 	}
 }
 
@@ -146,7 +157,7 @@ func (l *lookup) readFlags(h *Holder) {
 	if h.Via != ViaTable && h.Via != ViaThread {
 		return
 	}
-	text, err := os.ReadFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
+	text, err := readFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
 	if err != nil {
 		if !gone(err) {
 			g := detailGap("read fdinfo", h.Process.PID, err)
@@ -182,20 +193,33 @@ func (l *lookup) relatives() {
 }
 
 // options asks every socket with a holder that may be asked for its options.
-// Those of connections matter only where no listener says no already.
+// Those of connections matter only where no listener says no already; and in a
+// survey those of a port that nobody shares matter to nobody.
 func (l *lookup) options() {
 	if l.Detached {
 		return
 	}
-	var listeners []*Socket
+	type port struct {
+		netns  uint64
+		port   uint16
+		stream bool
+	}
+	portOf := func(s *Socket) port { return port{s.NetNS, s.Local.Port, s.Protocol.Stream()} }
+	listeners, sharing := map[port][]*Socket{}, map[port]int{}
 	for _, s := range l.snap.Sockets {
 		if s.State == Listen && s.NetNSMine {
-			listeners = append(listeners, s)
+			listeners[portOf(s)] = append(listeners[portOf(s)], s)
+		}
+		if s.State == Listen || s.State == Bound {
+			sharing[portOf(s)]++
 		}
 	}
 	for _, s := range l.snap.Sockets {
-		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners, func(o *Socket) bool { return o.Accepts(s) })
+		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners[portOf(s)], func(o *Socket) bool { return o.Accepts(s) })
 		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
+			continue
+		}
+		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[portOf(s)] < 2 {
 			continue
 		}
 		var g *Gap
@@ -264,7 +288,7 @@ func (l *lookup) creators() {
 
 // cgroupMount is where the unified hierarchy is mounted; "" when it is not.
 func (l *lookup) cgroupMount() string {
-	info, err := os.ReadFile(l.path("self/mountinfo"))
+	info, err := readFile(l.path("self/mountinfo"))
 	if err != nil {
 		return ""
 	}

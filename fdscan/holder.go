@@ -134,6 +134,9 @@ type Wait struct {
 	// accept(2), the set of a poll(2), those an epoll instance watches. Where
 	// only the name of the call can be read, they are all that may be.
 	Inodes []uint64
+	// Suspects are the numbers of those descriptors, among the Descriptors of
+	// the snapshot, that the call waits for.
+	Suspects []int
 }
 
 // WaitKind sorts system calls by what they say about the use of a descriptor.

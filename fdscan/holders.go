@@ -70,8 +70,7 @@ func (l *lookup) find(ctx context.Context, want Want) (sees bool, err error) {
 	}
 	if want.AllSockets {
 		if !sees && !l.listsBound() {
-			// The table of those that could not be read is missing too.
-			l.gap(Gap{Op: "look for sockets that are bound only", FD: -1, Err: "a process that could not be read may hold one", Needs: "Linux 6.8", Scope: ScopeTables})
+			l.gapOfStrangers()
 		}
 		l.unlisted(ctx, strangers)
 	}
@@ -81,6 +80,12 @@ func (l *lookup) find(ctx context.Context, want Want) (sees bool, err error) {
 	}
 	l.recheck()
 	return sees, nil
+}
+
+// gapOfStrangers is for the sockets of those that could not be read, whose table
+// is missing too.
+func (l *lookup) gapOfStrangers() {
+	l.gap(Gap{Op: "look for sockets that are bound only", FD: -1, Err: "a process that could not be read may hold one", Needs: "Linux 6.8", Scope: ScopeTables})
 }
 
 func (l *lookup) hasPorts() bool {

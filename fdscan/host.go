@@ -37,7 +37,7 @@ func (l *lookup) host() error {
 
 // sysctl reads a value below /proc/sys; "" when it cannot be read.
 func (l *lookup) sysctl(name string) string {
-	b, err := os.ReadFile(l.path("sys", name))
+	b, err := readFile(l.path("sys", name))
 	if err != nil {
 		return ""
 	}
@@ -46,7 +46,7 @@ func (l *lookup) sysctl(name string) string {
 
 // bootTime is btime of /proc/stat, which process start times count from.
 func (l *lookup) bootTime() time.Time {
-	b, err := os.ReadFile(l.path("stat"))
+	b, err := readFile(l.path("stat"))
 	if err != nil {
 		return time.Time{}
 	}
@@ -128,7 +128,7 @@ func HasCapability(capability int) bool {
 // hidepid returns the hidepid option of the mount at root, when it hides
 // processes from this caller (proc(5)).
 func (l *lookup) hidepid() []string {
-	info, err := os.ReadFile(l.path("self/mountinfo"))
+	info, err := readFile(l.path("self/mountinfo"))
 	if err != nil || l.snap.Host.UID == 0 || HasCapability(unix.CAP_SYS_PTRACE) {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,13 +19,26 @@ type facts struct {
 	exe      FileID
 }
 
-// interrogate reads the costly facts about every holder, several at a time.
+// interrogated is how many processes are read at a time. Most of that is waiting
+// for what they do next.
+const interrogated = 32
+
+// interrogate reads the costly facts about every holder, and whoever has a
+// descriptor that has crossed an exec, several at a time.
 func (l *lookup) interrogate() error {
 	readers := map[*Process]*waitReader{}
-	for h := range l.eachHolder {
-		if readers[h.Process] == nil {
-			readers[h.Process] = &waitReader{Scanner: l.Scanner, pid: h.Process.PID, held: map[uint64]bool{}}
+	reader := func(p *Process) *waitReader {
+		if readers[p] == nil {
+			readers[p] = &waitReader{Scanner: l.Scanner, pid: p.PID, held: map[uint64]bool{}}
 		}
+		return readers[p]
+	}
+	for h := range l.eachHolder {
+		reader(h.Process)
+	}
+	for _, d := range l.snap.Descriptors {
+		r := reader(d.Process)
+		r.suspects = append(r.suspects, d.FD)
 	}
 	for _, s := range l.snap.Sockets {
 		for _, h := range s.Holders {
@@ -46,7 +58,7 @@ func (l *lookup) interrogate() error {
 	var cache codeCache
 	var wg sync.WaitGroup
 	next := make(chan int)
-	for range min(len(processes), runtime.GOMAXPROCS(0), 4) {
+	for range min(len(processes), interrogated) {
 		wg.Go(func() {
 			for i := range next {
 				r, cmdline, inner := readers[processes[i]], processes[i].Cmdline, innermost(processes[i])

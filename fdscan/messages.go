@@ -29,7 +29,7 @@ func (l *lookup) messages(ctx context.Context) (sees bool) {
 	sees = true
 	peeked := map[uint64][]string{}
 	err := l.walker().Walk(ctx, want, func(r Ref) {
-		text, err := os.ReadFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
+		text, err := readFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
 		if err != nil {
 			sees = sees && gone(err)
 			return

@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"bytes"
-	"os"
 	"sort"
 	"strconv"
 	"strings"
@@ -103,7 +102,7 @@ func (l *lookup) tableInode(pid string) uint64 {
 
 // nsMounts reads the namespaces that a mount keeps alive.
 func (l *lookup) nsMounts() (found []namespace) {
-	info, err := os.ReadFile(l.path("self/mountinfo"))
+	info, err := readFile(l.path("self/mountinfo"))
 	if err != nil {
 		return nil
 	}

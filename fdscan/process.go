@@ -110,6 +110,8 @@ func cgroupPath(cgroups []procfs.Cgroup) (path string) {
 
 // userName is the name of uid in this system's user database, or its number.
 func (l *lookup) userName(uid uint32) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if name, ok := l.users[uid]; ok {
 		return name
 	}
@@ -144,7 +146,7 @@ type processStat struct {
 func readStat(path string) (processStat, error) {
 	// Field numbers of proc_pid_stat(5), which count from 1.
 	const state, parent, flags, threads, startTicks = 3, 4, 9, 20, 22
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return processStat{}, err
 	}

@@ -42,9 +42,13 @@ func (l *lookup) procNet(ns namespace) (sockets []*Socket) {
 		}
 		read(t.name(), func(line string) error {
 			s, err := parseProcNet(t, line)
-			if err == nil && l.wantsInet(s) {
+			switch {
+			case err != nil:
+			case l.wantsInet(s):
 				s.NetNS = ns.inode
 				sockets = append(sockets, s)
+			default:
+				l.survey.list(listed{inode: s.Inode, netns: ns.inode, port: s.Local.Port, stream: s.Protocol.Stream(), state: s.State})
 			}
 			return err
 		})
@@ -52,9 +56,13 @@ func (l *lookup) procNet(ns namespace) (sockets []*Socket) {
 	if l.wantsUnix() {
 		read("unix", func(line string) error {
 			s, err := parseProcNetUnix(line)
-			if err == nil && l.wantsUnixName(s) {
+			switch {
+			case err != nil:
+			case l.wantsUnixName(s):
 				s.NetNS = ns.inode
 				sockets = append(sockets, s)
+			default:
+				l.survey.list(listed{inode: s.Inode, netns: ns.inode})
 			}
 			return err
 		})

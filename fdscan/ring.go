@@ -3,7 +3,6 @@ package fdscan
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +65,7 @@ type ring struct {
 func (l *lookup) readRing(r Ref) (ring, error) {
 	const tries, pause = 20, time.Millisecond
 	for try := 1; ; try++ {
-		text, err := os.ReadFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
+		text, err := readFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
 		if err != nil {
 			return ring{}, err
 		}

@@ -20,6 +20,7 @@ var inetStates = map[uint8]State{
 
 var timers = map[uint8]string{1: "retransmit", 2: "keepalive", 3: "time_wait", 4: "probe"}
 
+// inetSocket makes a socket of a row, of which it keeps nothing.
 func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
 	s := &Socket{
 		Protocol: p, Family: Inet, State: inetStates[row.State],
@@ -34,13 +35,13 @@ func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
 		s.Remote = Endpoint{Addr: row.Remote.Addr(), Port: row.Remote.Port()}
 	}
 	if row.HasV6Only {
-		s.V6Only = &row.V6Only
+		s.V6Only = new(row.V6Only)
 	}
 	s.setUID(row.UID)
 	if s.State == Listen {
 		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
 	} else {
-		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+		s.RecvQueue, s.SendQueue = new(row.RecvQueue), new(row.SendQueue)
 	}
 	if kind := timers[row.Timer]; kind != "" {
 		// Some kernels let the time of an overdue timer wrap around.
@@ -69,12 +70,12 @@ func unixSocket(row *sockdiag.Unix) *Socket {
 		s.State = Close
 	}
 	if row.HasUID {
-		s.UID = &row.UID
+		s.UID = new(row.UID)
 	}
 	if s.State == Listen {
 		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
 	} else {
-		s.RecvQueue, s.SendQueue = &row.RecvQueue, &row.SendQueue
+		s.RecvQueue, s.SendQueue = new(row.RecvQueue), new(row.SendQueue)
 	}
 	return s
 }

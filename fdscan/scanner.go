@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"stray/internal/sockdiag"
 )
@@ -110,6 +111,7 @@ type lookup struct {
 	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
+	mu        sync.Mutex // of users and gaps, while processes are read side by side
 	users     map[uint32]string
 	gaps      map[Gap]bool
 	held      map[holding]bool
@@ -121,6 +123,8 @@ type lookup struct {
 
 // gap notes what could not be seen, once.
 func (l *lookup) gap(g Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.gaps[g] {
 		return
 	}

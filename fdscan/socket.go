@@ -109,6 +109,9 @@ type Socket struct {
 	// InBacklogOf is the inode of the listener in whose accept queue this
 	// connection waits, else 0.
 	InBacklogOf uint64
+	// Segments is how many segments a TCP socket in CLOSE has sent and received
+	// in its life; nil for others, and when it could not be asked.
+	Segments *uint32
 	// KernelOwned reports an inode without any holder in a complete view: a
 	// socket made by the kernel for itself.
 	KernelOwned bool
@@ -127,6 +130,10 @@ func (s *Socket) Unread() uint32 {
 	}
 	return *s.RecvQueue
 }
+
+// Dead reports a TCP socket that has been connected and is no more: it was
+// reset, or closed at both ends, and can be of no use.
+func (s *Socket) Dead() bool { return s.Segments != nil && *s.Segments > 0 }
 
 // Backlog is the accept queue of a listener, in connections.
 type Backlog struct{ Queued, Limit uint32 }

@@ -125,10 +125,10 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 	}
 	low, high, all := l.portRange()
 	var tcp []*Socket
-	twins := twinSet{}
+	anyTCP, twins := false, twinSet{}
 	for _, t := range inetTables {
 		switch {
-		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && len(tcp) == 0:
+		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && !anyTCP:
 			continue
 		}
 		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: l.states()}
@@ -142,13 +142,13 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 		if !all {
 			request.PortLow, request.PortHigh = low, high
 		}
-		rows, err := conn.Inet(request)
+		found, err := l.inetRows(conn, t, request, netns)
 		// A kernel without UDP-Lite or MPTCP has no such sockets.
 		if err != nil && (t.protocol == TCP || !errors.Is(err, sockdiag.ErrUnsupported)) {
 			missing(t.name(), err)
 		}
-		for i := range rows {
-			switch s := inetSocket(t.protocol, &rows[i]); {
+		for _, s := range found.sockets {
+			switch {
 			case t.protocol == TCP:
 				tcp = append(tcp, s)
 			case l.wantsInet(s):
@@ -158,24 +158,65 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 				twins.add(s)
 			}
 		}
+		anyTCP = anyTCP || t.protocol == TCP && found.any
 	}
 	for _, s := range tcp {
-		if !twins.has(s) && l.wantsInet(s) {
+		if !twins.has(s) {
 			add(s)
 		}
 	}
 	if l.wantsUnix() {
-		rows, err := conn.Unix()
+		found, err := l.unixRows(conn, netns)
 		if err != nil {
 			missing("unix", err)
 		}
-		for i := range rows {
-			if s := unixSocket(&rows[i]); l.wantsUnixSocket(s, &rows[i]) {
-				add(s)
-			}
+		for _, s := range found {
+			add(s)
 		}
 	}
 	return sockets, whole
+}
+
+// foundRows are the rows of a table that matter.
+type foundRows struct {
+	// sockets are those that are wanted, and all of MPTCP.
+	sockets []*Socket
+	any     bool // the table has rows
+}
+
+// inetRows dumps one inet table.
+func (l *lookup) inetRows(conn *sockdiag.Conn, t table, request sockdiag.InetRequest, netns uint64) (found foundRows, err error) {
+	undo := l.survey.mark()
+	err = conn.EachInet(request, sockdiag.Rows[sockdiag.Inet]{
+		Begin: func() { found = foundRows{}; undo() },
+		Row: func(row *sockdiag.Inet) {
+			found.any = true
+			if l.survey.passesInet(t.protocol, row, netns) && t.protocol != MPTCP {
+				return
+			}
+			if s := inetSocket(t.protocol, row); t.protocol == MPTCP || l.wantsInet(s) {
+				found.sockets = append(found.sockets, s)
+			}
+		},
+	})
+	return found, err
+}
+
+// unixRows dumps the unix table.
+func (l *lookup) unixRows(conn *sockdiag.Conn, netns uint64) (found []*Socket, err error) {
+	undo := l.survey.mark()
+	err = conn.EachUnix(sockdiag.Rows[sockdiag.Unix]{
+		Begin: func() { found = nil; undo() },
+		Row: func(row *sockdiag.Unix) {
+			if l.survey.passesUnix(row, netns) {
+				return
+			}
+			if s := unixSocket(row); l.wantsUnixSocket(s, row) {
+				found = append(found, s)
+			}
+		},
+	})
+	return found, err
 }
 
 // states are those that this kernel can be asked for.

@@ -125,7 +125,7 @@ func (l *lookup) mapsRing(pid int) (maps bool) {
 // thread waits in, when the descriptor is open no more; "" otherwise.
 func (l *lookup) callOnClosed(pid, tid int) (call string, fd int) {
 	task := l.path(strconv.Itoa(pid), "task", strconv.Itoa(tid))
-	text, err := os.ReadFile(filepath.Join(task, "syscall"))
+	text, err := readFile(filepath.Join(task, "syscall"))
 	if err != nil {
 		return "", 0
 	}
@@ -144,7 +144,7 @@ func (l *lookup) callOnClosed(pid, tid int) (call string, fd int) {
 		return "", 0
 	}
 	// The thread itself may have ended meanwhile.
-	if again, err := os.ReadFile(filepath.Join(task, "syscall")); err != nil || string(again) != string(text) {
+	if again, err := readFile(filepath.Join(task, "syscall")); err != nil || string(again) != string(text) {
 		return "", 0
 	}
 	return known.name, fd

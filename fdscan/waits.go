@@ -1,7 +1,6 @@
 package fdscan
 
 import (
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +29,9 @@ type waitReader struct {
 	// among them that are no connections, and listeners the TCP listeners.
 	held             map[uint64]bool
 	ports, listeners []uint64
+	// suspects are the numbers of other descriptors of its table of which it is
+	// asked whether they are waited for.
+	suspects []int
 	// tables holds a thread for each descriptor table that was met.
 	tables []int
 	epolls map[descriptor]*watched
@@ -40,7 +42,10 @@ type waitReader struct {
 type descriptor struct{ tid, fd int }
 
 // watched is what an epoll instance watches.
-type watched struct{ sockets []uint64 }
+type watched struct {
+	sockets  []uint64
+	suspects []int
+}
 
 // waits says what each thread waits for. Busy threads are looked at again a few
 // times, since a server between two waits is caught running; but not when others
@@ -95,7 +100,7 @@ func (r *waitReader) served(waits []Wait) bool {
 // CONFIG_SCHED_INFO, in nanoseconds); 0 when that is not told.
 func (r *waitReader) processorTime(waits []Wait) (sum time.Duration) {
 	for _, w := range waits {
-		text, err := os.ReadFile(r.task(w.TID, "schedstat"))
+		text, err := readFile(r.task(w.TID, "schedstat"))
 		if err != nil {
 			continue
 		}
@@ -111,7 +116,7 @@ const running = "running"
 
 // wait looks at one thread once.
 func (r *waitReader) wait(tid int) Wait {
-	text, err := os.ReadFile(r.task(tid, "syscall"))
+	text, err := readFile(r.task(tid, "syscall"))
 	if err != nil {
 		return r.channel(tid)
 	}
@@ -134,12 +139,14 @@ func (r *waitReader) wait(tid int) Wait {
 	case setNone:
 		w.Kind = WaitPassive
 	case setAccept:
-		w.Kind, w.Inodes = WaitOn, r.sockets(tid, []int{int(int32(args[0]))})
+		w.Kind = WaitOn
+		r.waitsFor(&w, []int{int(int32(args[0]))})
 	case setFirst:
-		w.Kind, w.Inodes = WaitIO, r.sockets(tid, []int{int(int32(args[0]))})
+		w.Kind = WaitIO
+		r.waitsFor(&w, []int{int(int32(args[0]))})
 	case setEpoll:
 		if e := r.epoll(tid, int(int32(args[0])), 0); e != nil {
-			w.Kind, w.Inodes = WaitOn, e.sockets
+			w.Kind, w.Inodes, w.Suspects = WaitOn, e.sockets, e.suspects
 		}
 	case setPoll:
 		r.multiplexed(&w, func() ([]int, bool) { return r.pollSet(args[0], args[1]) })
@@ -164,7 +171,18 @@ func (r *waitReader) multiplexed(w *Wait, set func() ([]int, bool)) {
 	case len(fds) == 0:
 		w.Kind = WaitPassive
 	default:
-		w.Kind, w.Inodes = WaitOn, r.sockets(w.TID, fds)
+		w.Kind = WaitOn
+		r.waitsFor(w, fds)
+	}
+}
+
+// waitsFor notes what descriptors of a thread lead to.
+func (r *waitReader) waitsFor(w *Wait, fds []int) {
+	w.Inodes = r.sockets(w.TID, fds)
+	for _, fd := range fds {
+		if slices.Contains(r.suspects, fd) {
+			w.Suspects = append(w.Suspects, fd)
+		}
 	}
 }
 
@@ -200,7 +218,7 @@ func (r *waitReader) task(tid int, file string) string {
 // kernelFunction reads /proc/TID/wchan: the kernel function that a thread waits
 // in; "" when it does not wait, or that may not be read.
 func (r *waitReader) kernelFunction(tid int) string {
-	text, err := os.ReadFile(r.task(tid, "wchan"))
+	text, err := readFile(r.task(tid, "wchan"))
 	if err != nil || string(text) == "0" {
 		return ""
 	}

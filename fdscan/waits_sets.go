@@ -63,6 +63,9 @@ func (r *waitReader) epoll(tid, fd, depth int) *watched {
 			return nil
 		}
 		w := parseWatch(string(value))
+		if w.awaitsEvents() && slices.Contains(r.suspects, w.FD) {
+			e.suspects = append(e.suspects, w.FD)
+		}
 		switch {
 		case !w.awaitsEvents():
 			// It is registered, and nothing is waited for now.
@@ -75,7 +78,7 @@ func (r *waitReader) epoll(tid, fd, depth int) *watched {
 			}
 		case depth < maxDepth && r.isEpoll(key.tid, w.FD):
 			if inner := r.epoll(key.tid, w.FD, depth+1); inner != nil {
-				e.sockets = append(e.sockets, inner.sockets...)
+				e.sockets, e.suspects = append(e.sockets, inner.sockets...), append(e.suspects, inner.suspects...)
 			}
 		}
 		return nil

@@ -21,6 +21,8 @@ type Walker interface {
 	// at a time and in no particular order, and gap for each process that
 	// could not be read. A process that ends meanwhile is neither.
 	Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error
+	// Tables calls found with every descriptor table, in the same manner.
+	Tables(ctx context.Context, found func(Filled), gap func(Gap)) error
 }
 
 // Want is what a walk looks for.
@@ -83,16 +85,25 @@ const direntBuffer = 64 << 10
 
 // Walk implements Walker.
 func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error {
-	pids := w.PIDs
+	var mu sync.Mutex
+	locked := func(r Ref) { mu.Lock(); found(r); mu.Unlock() }
+	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
+	return p.walk(ctx, w.PIDs, func() *shard {
+		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer), link: make([]byte, 64)}
+		s.see = s.match
+		return s
+	})
+}
+
+// walk reads the tables of processes, of all if there are no pids, by several
+// workers. Each has a shard of its own.
+func (p ProcWalker) walk(ctx context.Context, pids []int, newShard func() *shard) error {
 	if len(pids) == 0 {
 		var err error
 		if pids, err = listPIDs(p.Root); err != nil {
 			return err
 		}
 	}
-	var mu sync.Mutex
-	locked := func(r Ref) { mu.Lock(); found(r); mu.Unlock() }
-	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
 	workers := p.Workers
 	if workers == 0 {
 		workers = min(runtime.GOMAXPROCS(0), 4)
@@ -100,7 +111,7 @@ func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(
 	workers = max(1, min(workers, len(pids)))
 	var next atomic.Int64
 	run := func() {
-		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer)}
+		s := newShard()
 		for ctx.Err() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(pids) {
@@ -127,16 +138,22 @@ type shard struct {
 	path  []byte
 	dents []byte
 	tasks []byte
-	link  [64]byte
+	link  []byte
+	// see looks at a descriptor whose link text has been read; whole, if not
+	// nil, at a table that has been read to its end.
+	see   func(dir int, name []byte, r Ref, link []byte)
+	whole func(pid, tid int)
 	// uncompared reports a table that may be the process's own: then only
 	// what differs is told, and told keeps it, for tables alike.
 	uncompared bool
 	told       []Ref
+	survey     surveyShard
 }
 
 // process reads the tables of one process: its own, and those of threads that
 // have left it.
 func (s *shard) process(pid int) {
+	s.survey.tables = s.survey.tables[:0]
 	switch entries, err := s.table(pid, 0); {
 	case gone(err):
 		return
@@ -259,12 +276,16 @@ func (s *shard) table(pid, tid int) (entries int, err error) {
 		return 0, err
 	}
 	defer unix.Close(dir)
+	s.survey.entries = s.survey.entries[:0]
 	for {
 		n, err := unix.Getdents(dir, s.dents)
 		if err != nil {
 			return entries, err
 		}
 		if n <= 0 {
+			if s.whole != nil {
+				s.whole(pid, tid)
+			}
 			return entries, nil
 		}
 		var refused unix.Errno
@@ -286,7 +307,7 @@ func (s *shard) table(pid, tid int) (entries int, err error) {
 // length, as the kernel wrote it. The error is a refusal, which holds for the
 // whole table: a security module may let it be listed and not be read.
 func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
-	n, errno := readlinkat(dir, name, s.link[:])
+	n, errno := readlinkat(dir, name, s.link)
 	switch errno {
 	case 0:
 	case unix.EACCES, unix.EPERM:
@@ -298,7 +319,12 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 	if r.TID != 0 {
 		r.Via = ViaThread
 	}
-	link := s.link[:n]
+	s.see(dir, name, r, s.link[:n])
+	return 0
+}
+
+// match tells of a descriptor if it is wanted.
+func (s *shard) match(dir int, name []byte, r Ref, link []byte) {
 	switch {
 	case hasPrefix(link, "socket:["):
 		r.Kind, r.Inode = RefSocket, inodeOf(link[len("socket:["):])
@@ -307,21 +333,23 @@ func (s *shard) descriptor(dir int, name []byte, r Ref) (refused unix.Errno) {
 		}
 	case hasPrefix(link, "pipe:["):
 		if len(s.want.Pipes) == 0 {
-			return 0
+			return
 		}
 		r.Kind, r.Inode = RefPipe, inodeOf(link[len("pipe:["):])
 		if s.want.Pipes[r.Inode] {
 			s.tell(r)
 		}
-	case s.want.Rings && string(link) == "anon_inode:[io_uring]":
+	case s.want.Rings && string(link) == ringLink:
 		r.Kind = RefRing
 		s.tell(r)
 	case len(s.want.Files) > 0 && link[0] == '/':
 		r.Kind = RefFile
 		s.file(dir, string(name), r)
 	}
-	return 0
 }
+
+// ringLink is the link text of an io_uring instance.
+const ringLink = "anon_inode:[io_uring]"
 
 // tell passes on a descriptor that was found.
 func (s *shard) tell(r Ref) {

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -96,24 +95,6 @@ func (s *Scanner) descendants(pids []int) ([]int, error) {
 	}
 	slices.Sort(found)
 	return slices.Compact(found), nil
-}
-
-// openLimit is the soft RLIMIT_NOFILE of a process; 0 when it may not be read,
-// math.MaxUint64 for none.
-func (l *lookup) openLimit(pid int) uint64 {
-	fs, err := procfs.NewFS(l.root())
-	if err != nil {
-		return 0
-	}
-	proc, err := fs.Proc(pid)
-	if err != nil {
-		return 0
-	}
-	limits, err := proc.Limits()
-	if err != nil {
-		return 0
-	}
-	return limits.OpenFiles
 }
 
 // Look looks once at each process that still lives. It costs two system calls

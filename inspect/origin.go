@@ -38,14 +38,15 @@ type Origin struct {
 	Evidence []string
 }
 
-// judge finds the origin of every holder of s.
-func judge(snap *fdscan.Snapshot, s *Socket) {
+// judge finds the origin of every holder of s; connections are those at its
+// place.
+func judge(snap *fdscan.Snapshot, s *Socket, connections []*fdscan.Socket) {
 	parties := s.parties(snap)
 	s.Served = Unknown
 	if len(parties) > 0 {
 		s.Served = Idle
 	}
-	j := &jury{snap: snap, socket: s, parties: parties}
+	j := &jury{snap: snap, socket: s, connections: connections, parties: parties}
 	j.findBusy()
 	for _, p := range parties {
 		s.Served = s.Served.more(p.serving)
@@ -66,9 +67,10 @@ func judge(snap *fdscan.Snapshot, s *Socket) {
 
 // jury judges the parties of one socket.
 type jury struct {
-	snap    *fdscan.Snapshot
-	socket  *Socket
-	parties []*party
+	snap        *fdscan.Snapshot
+	socket      *Socket
+	connections []*fdscan.Socket // that it may have accepted
+	parties     []*party
 }
 
 // heirs judges the heirs of p, each after its own.

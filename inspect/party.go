@@ -121,7 +121,7 @@ func (j *jury) findBusy() {
 	if j.socket.State != fdscan.Listen {
 		return
 	}
-	for _, c := range j.snap.Sockets {
+	for _, c := range j.connections {
 		if len(c.Holders) == 0 || c.State != fdscan.Established && c.State != fdscan.CloseWait || !j.socket.Accepts(c) {
 			continue
 		}

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"cmp"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ func (p *Past) Of(host fdscan.Host, t *fdscan.Table) *fdscan.Table {
 		if host.BootID == p.BootID && q.PID == t.Process.PID && q.StartTime.Equal(t.Process.StartTime) {
 			return o
 		}
-		if programOf(q) == programOf(t.Process) {
+		if program(q) == program(t.Process) {
 			same = append(same, o)
 		}
 	}
@@ -44,15 +43,6 @@ func (p *Past) Of(host fdscan.Host, t *fdscan.Table) *fdscan.Table {
 		return nil
 	}
 	return slices.MaxFunc(same, func(a, b *fdscan.Table) int { return cmp.Compare(a.Open, b.Open) })
-}
-
-// programOf is the file name of a process's program, without the directory of a
-// release.
-func programOf(p *fdscan.Process) string {
-	if p.Exe != "" {
-		return path.Base(p.Exe)
-	}
-	return p.Comm
 }
 
 // Excess is a kind of descriptor of which there are many more than there were.

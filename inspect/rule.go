@@ -4,9 +4,11 @@
 package inspect
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -147,13 +149,21 @@ type Outcome struct {
 	// PIDs are those that the question or the report was limited to; empty for
 	// all.
 	PIDs []int
+	// FailOn is the mildest severity that fails; 0 for Error, and anything above
+	// Error for none.
+	FailOn Severity
 }
+
+// What can account for a finding.
+const (
+	ByBaseline = "baseline"
+	ByIgnore   = "ignore"
+)
 
 // Suppressed is a finding that does not count, and why.
 type Suppressed struct {
 	Finding
-	// By is "baseline" or "ignore".
-	By string
+	By string // ByBaseline or ByIgnore
 	// Reason is what the ignore entry gives; empty for a baseline.
 	Reason string
 }
@@ -165,6 +175,9 @@ func (o *Outcome) Worst() (worst Severity) {
 	}
 	return worst
 }
+
+// Fails reports a severity at or above FailOn.
+func (o *Outcome) Fails(s Severity) bool { return s >= cmp.Or(o.FailOn, Error) }
 
 // Evaluate runs over the view those rules that it holds enough for.
 func (o *Outcome) Evaluate(rules []*Rule) {
@@ -217,10 +230,12 @@ func NewTableFinding(r *Rule, v *View, t *fdscan.Table, item fdscan.Item, messag
 	}
 }
 
-// program names a process's program independently of its pid.
+// program names a process's program independently of its pid, and of the
+// directory that it was built or installed in: a baseline is kept beside the
+// source, and has to hold in the next checkout too.
 func program(p *fdscan.Process) string {
 	if p.Exe != "" {
-		return p.Exe
+		return path.Base(p.Exe)
 	}
 	return p.Comm
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"stray/fdscan"
 )
@@ -14,6 +15,8 @@ type Socket struct {
 	Holders []*Holder // hides fdscan's: the same, judged
 	// Served is what is known of anybody waiting on it.
 	Served Serving
+	// ephemeral reports a port of the range that the kernel chooses from.
+	ephemeral bool
 }
 
 // Holder is a holder with how it came by what it holds.
@@ -55,13 +58,21 @@ func EndpointText(p fdscan.Protocol, e fdscan.Endpoint) string {
 	return netip.AddrPortFrom(e.Addr, e.Port).String()
 }
 
-// stableAddress is the address, less the number of a port that the kernel
-// chose: that is another one after a restart.
+// stableAddress is the address, less what the kernel chose: a port of the
+// ephemeral range, and the five hexadecimal digits of an abstract name that bind
+// made up (unix(7), autobind), are others after a restart.
 func (s *Socket) stableAddress() string {
-	if s.Protocol == fdscan.Unix {
-		return s.Local.Path
+	switch {
+	case s.Protocol == fdscan.Unix && autobound(s.Local.Path):
+		return "@*"
+	case s.Protocol != fdscan.Unix && s.ephemeral:
+		return s.Local.Addr.String() + " *"
 	}
 	return s.Address()
+}
+
+func autobound(name string) bool {
+	return len(name) == 6 && name[0] == '@' && strings.Trim(name[1:], "0123456789abcdef") == ""
 }
 
 // IsPort reports a socket that keeps a port or name by itself, listening or

@@ -35,30 +35,62 @@ type Answer struct {
 // Judge gives every holder of a snapshot its origin.
 func Judge(snap *fdscan.Snapshot) *View {
 	v := &View{Snapshot: snap, Sight: SightSockets}
+	connections := map[place][]*fdscan.Socket{}
 	for _, s := range snap.Sockets {
-		socket := &Socket{Socket: s}
+		if s.State != fdscan.Listen && s.State != fdscan.Bound {
+			connections[placeOf(s)] = append(connections[placeOf(s)], s)
+		}
+	}
+	for _, s := range snap.Sockets {
+		socket := &Socket{Socket: s, ephemeral: Ephemeral(snap.Host, s.Local.Port)}
 		for _, h := range s.Holders {
 			socket.Holders = append(socket.Holders, &Holder{Holder: h})
 		}
-		judge(snap, socket)
+		judge(snap, socket, connections[placeOf(s)])
 		v.Sockets = append(v.Sockets, socket)
 	}
+	listeners := listenersOf(v.Sockets)
 	for _, c := range v.Sockets {
-		inheritedWith(c, v.Sockets)
+		inheritedWith(c, listeners[placeOf(c.Socket)])
 	}
 	return v
+}
+
+// place is what a listener and the connections that it accepts have in common.
+type place struct {
+	netns  uint64
+	stream bool
+	port   uint16
+	path   string // of a unix socket
+}
+
+func placeOf(s *fdscan.Socket) place {
+	return place{s.NetNS, s.Protocol.Stream(), s.Local.Port, s.Local.Path}
+}
+
+func listenersOf(sockets []*Socket) map[place][]*Socket {
+	at := map[place][]*Socket{}
+	for _, s := range sockets {
+		if s.State == fdscan.Listen {
+			at[placeOf(s.Socket)] = append(at[placeOf(s.Socket)], s)
+		}
+	}
+	return at
 }
 
 // inheritedWith corrects the origin of a connection whose only holder keeps
 // the listener that accepted it by inheritance: it never accepts, and so has
 // inherited the connection too.
-func inheritedWith(c *Socket, sockets []*Socket) {
+func inheritedWith(c *Socket, listeners []*Socket) {
 	if c.IsPort() || len(c.Holders) == 0 {
 		return
 	}
-	for _, s := range sockets {
+	for _, s := range listeners {
+		if !s.Accepts(c.Socket) {
+			continue
+		}
 		for _, h := range s.Holders {
-			if !s.Accepts(c.Socket) || !h.Origin.Leak || slices.ContainsFunc(c.Holders, func(o *Holder) bool { return o.Process != h.Process }) {
+			if !h.Origin.Leak || slices.ContainsFunc(c.Holders, func(o *Holder) bool { return o.Process != h.Process }) {
 				continue
 			}
 			for _, o := range c.Holders {
@@ -74,11 +106,12 @@ func inheritedWith(c *Socket, sockets []*Socket) {
 // all, connections that a listener explains are shown too.
 func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
 	a := &Answer{Outcome: Outcome{View: Judge(snap)}, Targets: targets, Explained: map[fdscan.State]int{}}
+	listeners := listenersOf(a.Sockets)
 	for _, s := range a.Sockets {
 		if !asked(s, targets) {
 			continue // at another address: only the bind verdicts need it
 		}
-		if all || s.IsPort() || !explained(s, a.Sockets) {
+		if all || s.IsPort() || !explained(s, listeners[placeOf(s.Socket)]) {
 			a.Shown = append(a.Shown, s)
 		} else {
 			a.Explained[s.State]++
@@ -149,8 +182,8 @@ func (a *Answer) judgeShown(rules []*Rule) {
 
 // explained reports a connection that a listener of its own namespace accounts
 // for, and that no stray copy of that listener's holder keeps.
-func explained(c *Socket, sockets []*Socket) bool {
-	for _, s := range sockets {
+func explained(c *Socket, listeners []*Socket) bool {
+	for _, s := range listeners {
 		if !s.Accepts(c.Socket) {
 			continue
 		}
@@ -225,6 +258,12 @@ func bindProtocols(snap *fdscan.Snapshot, t fdscan.Target, port uint16) (protoco
 		}
 	}
 	return protocols
+}
+
+// Bindable reports that every bind that was judged would succeed, if not
+// plainly then with SO_REUSEADDR, which servers set.
+func (a *Answer) Bindable() bool {
+	return len(a.Binds) > 0 && !slices.ContainsFunc(a.Binds, func(b BindVerdict) bool { return b.Plain != BindYes && b.ReuseAddr != BindYes })
 }
 
 // Ephemeral reports whether a port lies in the range that the kernel gives to

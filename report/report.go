@@ -45,7 +45,9 @@ type Style struct {
 type Format struct {
 	Name  string
 	Title string // what it is for, one line
-	Write func(w io.Writer, r *Result, s Style) error
+	// Append has a file keep what it holds already.
+	Append bool
+	Write  func(w io.Writer, r *Result, s Style) error
 }
 
 var formats []*Format

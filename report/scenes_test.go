@@ -349,6 +349,25 @@ var scenes = []scene{
 		return m
 	}},
 
+	{"hostile-leak", "findings about names that try to end a string, an element, a comment or a command", func() *machine {
+		m := newMachine("18080", "unix:/run/x")
+		s := m.listen("0.0.0.0:18080", backlog(3, 128))
+		srv := m.process(4180, "/srv/server", serves(s))
+		srv.Comm = "a]]>b\r\n::error::owned"
+		hold(s, srv, 5, false)
+		for i, name := range []string{"]]>", "%0A::set-env name=x::y", "<b>&amp;</b>|[x](https://example.org/)", "\x1b[2J\xff\xfe", "## `x`\n\n# y", "--> *_~_*"} {
+			p := m.process(4190+i, "/opt/"+name, child(srv), waits("pause"))
+			p.Comm, p.Exe = name, "/opt/"+name
+			hold(s, p, 5, false)
+		}
+		u := m.socket(fdscan.Unix, fdscan.Listen, "/run/x", "")
+		u.Local.Path, u.FileAsked = "/run/\"x\":\n%25,]]>\x00", true
+		hold(u, srv, 6, false)
+		hold(u, m.process(4200, "100%,sure:", child(srv), waits("pause")), 6, false)
+		m.gap(fdscan.ScopeElsewhere, "setns ::error::x", 812, "no\nsuch%luck]]>", "CAP_SYS_ADMIN")
+		return m
+	}},
+
 	{"nameless", "a process that shows neither arguments nor program", func() *machine {
 		m := newMachine("18080")
 		s := m.listen("0.0.0.0:18080")

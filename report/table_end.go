@@ -180,36 +180,13 @@ func (p *page) bindGrid(label string, verdicts []inspect.BindVerdict) {
 
 // gaps says what could not be seen: one line for each kind of gap.
 func (p *page) gaps() {
-	type key struct{ op, err, needs string }
-	pids := map[key][]int{}
-	var order []key
-	for _, g := range p.outcome.Gaps {
-		switch {
-		case g.Scope == fdscan.ScopeDetail && !p.wide,
+	told := slices.DeleteFunc(slices.Clone(p.outcome.Gaps), func(g fdscan.Gap) bool {
+		return g.Scope == fdscan.ScopeDetail && !p.wide ||
 			// A free port is free, whoever could not be looked into.
-			g.Scope == fdscan.ScopeHolders && p.answer != nil && p.answer.Verdict == inspect.Free && len(p.answer.Shown) == 0:
-			continue
-		}
-		k := key{g.Op, g.Err, g.Needs}
-		if pids[k] == nil {
-			order = append(order, k)
-		}
-		if !slices.Contains(pids[k], g.PID) {
-			pids[k] = append(pids[k], g.PID)
-		}
-	}
-	for _, k := range order {
-		text := "not seen: " + k.op
-		if n := len(pids[k]); n > 1 {
-			text += fmt.Sprintf(" of %d processes", n)
-		} else if pids[k][0] != 0 {
-			text += fmt.Sprintf(" of pid %d", pids[k][0])
-		}
-		text += ": " + k.err
-		if k.needs != "" {
-			text += " (needs " + k.needs + ")"
-		}
-		p.say(p.paint.yellow.Sprint, text)
+			g.Scope == fdscan.ScopeHolders && p.answer != nil && p.answer.Verdict == inspect.Free && len(p.answer.Shown) == 0
+	})
+	for _, g := range gapLines(told) {
+		p.say(p.paint.yellow.Sprint, "not seen: "+g.String())
 	}
 	p.unevaluated()
 }
@@ -231,6 +208,7 @@ func (p *page) unevaluated() {
 
 // findings writes what is wrong, and what to do next.
 func (p *page) findings() {
+	defer p.suppressed()
 	if len(p.outcome.Findings) == 0 {
 		return
 	}
@@ -256,6 +234,20 @@ func (p *page) finding(f *inspect.Finding) {
 		text = strings.Replace(text, severity, paint(severity), 1)
 	}
 	p.line("%s", text)
+}
+
+// suppressed says what does not count, so that quiet is not mistaken for clean.
+func (p *page) suppressed() {
+	all := p.outcome.Suppressed
+	if len(all) == 0 {
+		return
+	}
+	p.say(p.paint.faint.Sprint, suppressedTally(all))
+	for _, s := range all {
+		if p.wide {
+			p.say(p.paint.faint.Sprint, "  "+suppressedText(s))
+		}
+	}
 }
 
 // next writes the commands to go on with, and what each is for.

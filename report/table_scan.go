@@ -20,6 +20,7 @@ func (p *page) scan() {
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
 	}
+	p.suppressed()
 	p.gaps()
 	paint := p.paint.green.Sprint
 	switch worst := p.outcome.Worst(); {
@@ -98,9 +99,6 @@ func (p *page) verdict() string {
 		text += " in what could be seen"
 	case n > 0:
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
-	}
-	if n := len(p.outcome.Suppressed); n > 0 {
-		text += fmt.Sprintf(" (%s more %s not count)", thousands(n), map[bool]string{true: "does", false: "do"}[n == 1])
 	}
 	return text
 }

@@ -31,10 +31,29 @@ load that rises all the time, and objects that wait for a garbage collection
 which has not come. Look for longer (--for), and later (--warm-up).`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "close(2) on every path out of the function, errors included; in C++ an owner whose destructor closes."},
-		{Language: "Go", Text: "defer f.Close() behind the check of the error; response.Body.Close() of every response, read to its end; fdtest.VerifyNone in tests."},
-		{Language: "Java", Text: "try (var in = …) { }: what waits for a collection is open until then."},
+		{
+			Language: "Go", Text: "Close behind the check of the error; the body of every response, too. fdtest.VerifyNone shows in a test what stays open.",
+			Before: `response, err := http.Get(url)
+if err != nil || response.StatusCode != http.StatusOK {
+    return err
+}
+defer response.Body.Close()`,
+			After: `response, err := http.Get(url)
+if err != nil {
+    return err
+}
+defer response.Body.Close()
+if response.StatusCode != http.StatusOK {
+    return errors.New(response.Status)
+}`,
+		},
+		{
+			Language: "Python", Text: "with closes on every way out; what a traceback or a cycle of references keeps alive stays open without it.",
+			Before: "data = json.load(open(path))",
+			After:  "with open(path) as f:\n    data = json.load(f)",
+		},
 		{Language: "Node", Text: "destroy sockets and streams on error and timeout; response.resume() or destroy() of what is not read."},
-		{Language: "Python", Text: "with open(…) as f; with requests.Session(); subprocess pipes through communicate()."},
+		{Language: "Java", Text: "try (var in = …) { }: what waits for a collection is open until then."},
 	},
 	Needs: inspect.SightTrend,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {

@@ -101,20 +101,38 @@ func DialIn(nsfd int) (*Conn, error) {
 // Close closes the transport.
 func (c *Conn) Close() error { return c.transport.Close() }
 
-// dump sends one request and returns the rows of the reply; those that came
-// before an error come with it. When the kernel says that the table changed
-// meanwhile, the dump is repeated. A row that cannot be parsed is an error, but
-// the reply is read to its end all the same: before that the kernel takes no
-// other request (EBUSY).
-func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error)) (rows []T, err error) {
+// Rows takes the rows of a reply, one by one, so that a table need not fit into
+// memory.
+type Rows[T any] struct {
+	// Begin is called before the first row; and again when the kernel says that
+	// the table has changed meanwhile: the dump is repeated, and the rows so far
+	// do not count.
+	Begin func()
+	// Row is called with each row, which it may not keep.
+	Row func(*T)
+}
+
+// list takes rows into a slice.
+func list[T any](rows *[]T) Rows[T] {
+	return Rows[T]{Begin: func() { *rows = (*rows)[:0] }, Row: func(row *T) { *rows = append(*rows, *row) }}
+}
+
+// dump sends one request and passes on the rows of the reply; those that came
+// before an error too. When the kernel says that the table changed meanwhile,
+// the dump is repeated. A row that cannot be parsed is an error, but the reply is
+// read to its end all the same: before that the kernel takes no other request
+// (EBUSY).
+func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error), rows Rows[T]) (err error) {
+	var row T
 	for range maxTries {
-		rows = rows[:0]
+		rows.Begin()
 		var broken error
 		err = c.dumpOnce(kind, body, func(payload []byte) {
-			row, err := parse(payload)
+			var err error
+			row, err = parse(payload)
 			switch {
 			case err == nil:
-				rows = append(rows, row)
+				rows.Row(&row)
 			case broken == nil:
 				broken = err
 			}
@@ -126,7 +144,7 @@ func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (
 			break
 		}
 	}
-	return rows, err
+	return err
 }
 
 func (c *Conn) dumpOnce(kind uint16, body []byte, row func(payload []byte)) error {

@@ -78,13 +78,18 @@ type Inet struct {
 
 // Inet returns the rows that r asks for; those that came before an error come
 // with it.
-func (c *Conn) Inet(r InetRequest) ([]Inet, error) {
-	kind, body := r.encode()
-	rows, err := dump(c, kind, body, parseInet)
-	if err != nil {
-		err = fmt.Errorf("sock_diag %s: %w", r.name(), err)
-	}
+func (c *Conn) Inet(r InetRequest) (rows []Inet, err error) {
+	err = c.EachInet(r, list(&rows))
 	return rows, err
+}
+
+// EachInet is Inet for a table that may be long.
+func (c *Conn) EachInet(r InetRequest, rows Rows[Inet]) error {
+	kind, body := r.encode()
+	if err := dump(c, kind, body, parseInet, rows); err != nil {
+		return fmt.Errorf("sock_diag %s: %w", r.name(), err)
+	}
+	return nil
 }
 
 func (r InetRequest) name() string {

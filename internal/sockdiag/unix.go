@@ -51,16 +51,21 @@ type Unix struct {
 
 // Unix returns the unix sockets of the namespace; those that came before an
 // error come with it.
-func (c *Conn) Unix() ([]Unix, error) {
+func (c *Conn) Unix() (rows []Unix, err error) {
+	err = c.EachUnix(list(&rows))
+	return rows, err
+}
+
+// EachUnix is Unix for a table that may be long.
+func (c *Conn) EachUnix(rows Rows[Unix]) error {
 	b := make([]byte, 24)
 	b[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(b[4:], ^uint32(0))
 	binary.NativeEndian.PutUint32(b[12:], unixShowName|unixShowVFS|unixShowPeer|unixShowQueue|unixShowUID)
-	rows, err := dump(c, sockDiagByFamily, b, parseUnix)
-	if err != nil {
-		err = fmt.Errorf("sock_diag unix: %w", err)
+	if err := dump(c, sockDiagByFamily, b, parseUnix, rows); err != nil {
+		return fmt.Errorf("sock_diag unix: %w", err)
 	}
-	return rows, err
+	return nil
 }
 
 func parseUnix(b []byte) (Unix, error) {

@@ -1,0 +1,132 @@
+package fdscan
+
+import (
+	"bytes"
+	"math"
+	"runtime"
+	"strconv"
+	"sync"
+)
+
+// fillTables reads the processes whose tables were read, several at a time, and
+// counts what is in each table.
+func (l *lookup) fillTables() {
+	read := make([]*Process, len(l.survey.tables))
+	limits := make([]uint64, len(l.survey.tables))
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(len(read), runtime.GOMAXPROCS(0), 4) {
+		wg.Go(func() {
+			for i := range next {
+				t := l.survey.tables[i]
+				if t.TID == 0 && (len(t.Entries) > 0 || l.hasTable(t.PID)) {
+					read[i], _ = l.readProcess(t.PID)
+					limits[i] = l.openLimit(t.PID)
+				}
+			}
+		})
+	}
+	for i := range read {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for _, p := range read {
+		if p != nil {
+			l.snap.Processes[p.PID] = p
+		}
+	}
+	for i, t := range l.survey.tables {
+		p := l.snap.Processes[t.PID]
+		if t.TID != 0 {
+			p, limits[i] = l.process(t.PID), l.openLimit(t.PID)
+		} else if read[i] == nil {
+			continue
+		}
+		if p != nil {
+			l.snap.Tables = append(l.snap.Tables, &Table{Process: p, TID: t.TID, Open: len(t.Entries), Limit: limits[i], Kinds: t.kinds()})
+		}
+	}
+	l.sharedTables()
+}
+
+// hasTable reports a process that can have descriptors: neither a thread of the
+// kernel's, nor one that has ended.
+func (l *lookup) hasTable(pid int) bool {
+	stat, err := readStat(l.path(strconv.Itoa(pid), "stat"))
+	return err == nil && stat.state != 'Z' && stat.flags&kernelThread == 0
+}
+
+// kinds counts the entries of each kind.
+func (t Filled) kinds() map[string]int {
+	var count [1 << 8]int
+	for _, e := range t.Entries {
+		count[e.kind]++
+	}
+	named := map[string]int{}
+	for i, n := range count {
+		if n > 0 {
+			named[kinds[i].Name] = n
+		}
+	}
+	return named
+}
+
+// openLimit reads the soft limit of descriptors: "Max open files 1024 4096 files"
+// in /proc/PID/limits; 0 when that may not be read.
+func (l *lookup) openLimit(pid int) uint64 {
+	text, err := readFile(l.path(strconv.Itoa(pid), "limits"))
+	if err != nil {
+		return 0
+	}
+	return parseOpenLimit(text)
+}
+
+func parseOpenLimit(text []byte) uint64 {
+	for line := range bytes.Lines(text) {
+		rest, ok := bytes.CutPrefix(line, []byte("Max open files"))
+		if fields := bytes.Fields(rest); ok && len(fields) > 0 {
+			if string(fields[0]) == "unlimited" {
+				return math.MaxUint64
+			}
+			n, _ := strconv.ParseUint(string(fields[0]), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// sharedTables finds processes that use one and the same table: of those whose
+// tables hold the same, kcmp(2) tells.
+func (l *lookup) sharedTables() {
+	if l.Detached {
+		return
+	}
+	type digest struct {
+		open int
+		sum  uint64
+	}
+	alike := map[digest][]int{}
+	for _, t := range l.survey.tables {
+		d := digest{open: len(t.Entries)}
+		for _, e := range t.Entries {
+			d.sum = d.sum*31 + e.ID + uint64(e.FD)
+		}
+		if t.TID == 0 && d.open > 0 {
+			alike[d] = append(alike[d], t.PID)
+		}
+	}
+	tables := map[int]*Table{}
+	for _, t := range l.snap.Tables {
+		if t.TID == 0 {
+			tables[t.Process.PID] = t
+		}
+	}
+	for _, pids := range alike {
+		eachSharing(pids, func(pid int) int { return pid }, func(a, b int) {
+			if tables[a] != nil && tables[b] != nil {
+				tables[a].SharedWith = append(tables[a].SharedWith, b)
+			}
+		})
+	}
+}

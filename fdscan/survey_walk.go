@@ -1,0 +1,125 @@
+package fdscan
+
+import (
+	"bytes"
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Filled is a descriptor table as a survey reads it. Whoever is given it may
+// keep it.
+type Filled struct {
+	PID int
+	TID int // set for the own table of a thread
+	// Entries are by number.
+	Entries []Entry
+}
+
+// Entry is a descriptor in 16 bytes: of half a million of them a survey keeps no
+// more than this.
+type Entry struct {
+	// ID is the inode of a socket or pipe; of any other file it is a number
+	// that is the same for equal link texts, and hardly ever for others.
+	ID    uint64
+	FD    int32
+	kind  uint8 // of the kinds, in the order of their registration
+	flags uint8
+}
+
+// The flags of an Entry.
+const (
+	entrySocket  = 1 << iota // ID is the inode of a socket
+	entryRing                // an io_uring instance
+	entryDeleted             // the link text is a path that ends with " (deleted)"
+)
+
+func (e Entry) has(flag uint8) bool { return e.flags&flag != 0 }
+
+// Kind is what the link text says that the descriptor refers to.
+func (e Entry) Kind() *Kind { return kinds[e.kind] }
+
+// Tables implements Walker.
+func (p ProcWalker) Tables(ctx context.Context, found func(Filled), gap func(Gap)) error {
+	var mu sync.Mutex
+	locked := func(f Filled) { mu.Lock(); found(f); mu.Unlock() }
+	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
+	seed := maphash.MakeSeed()
+	return p.walk(ctx, nil, func() *shard {
+		s := &shard{root: p.Root, gap: lockedGap, dents: make([]byte, direntBuffer), link: make([]byte, unix.PathMax)}
+		s.survey = surveyShard{seed: seed, found: locked, named: map[string]uint8{}}
+		s.see, s.whole = s.note, s.filled
+		return s
+	})
+}
+
+// surveyShard is what a worker of a survey needs besides.
+type surveyShard struct {
+	found func(Filled)
+	seed  maphash.Seed
+	// entries are those of the table that is being read, and tables those of
+	// the process that have been told of.
+	entries []Entry
+	tables  [][]Entry
+	// named are the kinds of anonymous inodes, by their link texts.
+	named map[string]uint8
+}
+
+// note makes an entry of a descriptor.
+func (s *shard) note(_ int, _ []byte, r Ref, link []byte) {
+	e := Entry{FD: int32(r.FD)}
+	switch {
+	case hasPrefix(link, "socket:["):
+		e.ID, e.flags = inodeOf(link[len("socket:["):]), entrySocket
+		e.kind = s.survey.kindNamed(link[:len("socket:[")])
+	case hasPrefix(link, "pipe:["):
+		e.ID = inodeOf(link[len("pipe:["):])
+		e.kind = s.survey.kindNamed(link[:len("pipe:[")])
+	default:
+		e.ID = maphash.Bytes(s.survey.seed, link)
+		if len(link) > 0 && link[0] == '/' {
+			// The text is not kept: nothing is allocated for a descriptor.
+			e.kind = kindIndex(unsafe.String(unsafe.SliceData(link), len(link)))
+		} else {
+			e.kind = s.survey.kindNamed(link)
+		}
+		switch {
+		case string(link) == ringLink:
+			e.flags = entryRing
+		case hasPrefix(link, "/") && bytes.HasSuffix(link, []byte(" (deleted)")):
+			e.flags = entryDeleted
+		}
+	}
+	s.survey.entries = append(s.survey.entries, e)
+}
+
+// kindNamed is kindIndex for link texts of which there are few.
+func (s *surveyShard) kindNamed(link []byte) uint8 {
+	i, known := s.named[string(link)]
+	if !known {
+		i = kindIndex(string(link))
+		if len(s.named) < 1<<10 {
+			s.named[string(link)] = i
+		}
+	}
+	return i
+}
+
+// kindIndex is where the kind that a link text leads to stands among all.
+func kindIndex(link string) uint8 { return uint8(slices.Index(kinds, kindOf(link))) }
+
+// filled tells of a table that has been read. Where it could not be compared
+// with the process's own, one that is alike is taken to be the same.
+func (s *shard) filled(pid, tid int) {
+	entries := slices.Clone(s.survey.entries)
+	alike := func(other []Entry) bool { return slices.Equal(other, entries) }
+	if s.uncompared && slices.ContainsFunc(s.survey.tables, alike) {
+		return
+	}
+	s.survey.tables = append(s.survey.tables, entries)
+	s.survey.found(Filled{PID: pid, TID: tid, Entries: entries})
+}

@@ -1,0 +1,46 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"stray/fdscan"
+)
+
+// gapLine is a kind of gap, and in how many processes it was met.
+type gapLine struct {
+	fdscan.Gap
+	pids []int
+}
+
+// gapLines brings gaps together that differ in their process only.
+func gapLines(gaps []fdscan.Gap) (lines []gapLine) {
+	for _, g := range gaps {
+		i := slices.IndexFunc(lines, func(l gapLine) bool {
+			return l.Op == g.Op && l.Err == g.Err && l.Needs == g.Needs && l.Scope == g.Scope
+		})
+		if i < 0 {
+			i = len(lines)
+			lines = append(lines, gapLine{Gap: g})
+		}
+		if !slices.Contains(lines[i].pids, g.PID) {
+			lines[i].pids = append(lines[i].pids, g.PID)
+		}
+	}
+	return lines
+}
+
+// String says what could not be seen, of whom, why, and what it would need.
+func (g gapLine) String() string {
+	text := g.Op
+	if n := len(g.pids); n > 1 {
+		text += fmt.Sprintf(" of %d processes", n)
+	} else if g.pids[0] != 0 {
+		text += fmt.Sprintf(" of pid %d", g.pids[0])
+	}
+	text += ": " + g.Err
+	if g.Needs != "" {
+		text += " (needs " + g.Needs + ")"
+	}
+	return text
+}

@@ -1,0 +1,55 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"stray/inspect"
+)
+
+var _ = register(&Format{
+	Name:  "github",
+	Title: "annotations of GitHub Actions (workflow commands)",
+	Write: func(w io.Writer, r *Result, _ Style) error {
+		b := bufio.NewWriter(w)
+		// The runner shows ten annotations of each level for a step: the findings
+		// come in order of severity.
+		for _, f := range r.Outcome.Findings {
+			lines := append([]string{f.Message}, f.Evidence...)
+			for _, n := range f.Next {
+				lines = append(lines, "next: "+n)
+			}
+			annotate(b, githubLevel(f.Severity), f.Rule.ID+" "+f.Rule.Name, lines...)
+		}
+		for _, u := range r.Outcome.NotEvaluated {
+			annotate(b, "warning", u.Rule.ID+" was not checked", u.Because)
+		}
+		for _, g := range gapLines(r.Outcome.Gaps) {
+			annotate(b, "notice", "not seen", g.String())
+		}
+		// Not a command: a line of the log.
+		fmt.Fprintf(b, "stray %s: %s\n", r.Command, tally(r.Outcome))
+		return b.Flush()
+	},
+})
+
+func githubLevel(s inspect.Severity) string {
+	if s == inspect.Note {
+		return "notice"
+	}
+	return s.String()
+}
+
+// annotate writes one workflow command. Lines are written by the escape of the
+// commands for a newline, since what stands after a real one is a command of its
+// own.
+func annotate(w io.Writer, level, title string, lines ...string) {
+	// The runner takes these back in this order: a percent sign has to be the
+	// first to be escaped.
+	value := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	clean(lines)
+	fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace(Printable(title)), value.Replace(strings.Join(lines, "\n")))
+}

@@ -1,0 +1,166 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+
+	"stray/inspect"
+)
+
+var _ = register(&Format{
+	Name:  "markdown",
+	Title: "findings and what to do, for an issue, a merge request or a wiki",
+	Write: writeMarkdown,
+})
+
+// writeMarkdown writes what CommonMark and GitHub's tables understand.
+func writeMarkdown(w io.Writer, r *Result, _ Style) error {
+	b := bufio.NewWriter(w)
+	o := r.Outcome
+	title := "stray " + r.Command
+	for _, q := range r.Query {
+		title += " " + q
+	}
+	fmt.Fprintf(b, "# %s\n\n%s, Linux %s, %s: %s.\n", escapeMarkdown(title), escapeMarkdown(o.Host.Name), escapeMarkdown(o.Host.Kernel),
+		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(o))
+	if r.Answer != nil {
+		fmt.Fprintln(b)
+		for line := range strings.Lines(verdictText(r.Answer)) {
+			fmt.Fprintf(b, "- %s\n", escapeMarkdown(strings.TrimSuffix(line, "\n")))
+		}
+	}
+	markdownSockets(b, o.Shown)
+	for _, f := range o.Findings {
+		fmt.Fprintf(b, "\n## %s %s: %s\n\n%s\n", f.Rule.ID, f.Severity, f.Rule.Name, escapeMarkdown(f.Message))
+		if len(f.Evidence) > 0 {
+			fmt.Fprintln(b)
+		}
+		for _, e := range f.Evidence {
+			fmt.Fprintf(b, "- %s\n", escapeMarkdown(e))
+		}
+		if len(f.Next) > 0 {
+			fmt.Fprintf(b, "\n```sh\n%s\n```\n", strings.Join(clean(slices.Clone(f.Next)), "\n"))
+		}
+	}
+	section := func(title string, n int, line func(i int) string) {
+		if n > 0 {
+			fmt.Fprintf(b, "\n## %s\n\n", title)
+		}
+		for i := range n {
+			fmt.Fprintf(b, "- %s\n", escapeMarkdown(line(i)))
+		}
+	}
+	gaps := gapLines(o.Gaps)
+	section("Not seen", len(gaps), func(i int) string { return gaps[i].String() })
+	section("Not checked", len(o.NotEvaluated), func(i int) string { u := o.NotEvaluated[i]; return u.Rule.ID + ": " + u.Because })
+	section("Suppressed", len(o.Suppressed), func(i int) string { return suppressedText(o.Suppressed[i]) })
+	return b.Flush()
+}
+
+// verdictText says what is free, and what can be bound.
+func verdictText(a *inspect.Answer) string {
+	var text strings.Builder
+	p := &page{Writer: bufio.NewWriter(&text), outcome: &a.Outcome, answer: a, paint: newPalette(false)}
+	for i, t := range a.Targets {
+		if a.PerTarget[i] == inspect.Held {
+			p.say(nil, t.Text+" is held")
+		}
+	}
+	p.explained()
+	p.free()
+	p.binds()
+	_ = p.Flush()
+	return text.String()
+}
+
+// markdownSockets writes a row for each holder.
+func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
+	if len(sockets) == 0 {
+		return
+	}
+	fmt.Fprint(b, "\n| socket | state | pid | fd | close-on-exec | origin | command |\n|---|---|---|---|---|---|---|\n")
+	row := func(cells ...string) {
+		for i := range cells {
+			cells[i] = escapeMarkdown(cells[i])
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	for _, s := range sockets {
+		name := s.Describe()
+		if s.Remote.Port != 0 {
+			name += " → " + inspect.EndpointText(s.Protocol, s.Remote)
+		}
+		for _, h := range s.Holders {
+			cells := holderCells(h)
+			command := strings.Join(h.Process.Cmdline, " ")
+			if command == "" {
+				command = h.Process.Comm
+			}
+			row(name, string(s.State), cells[0], cells[2], cells[5], cells[6], command)
+		}
+		if len(s.Holders) == 0 {
+			row(name, string(s.State), "", "", "", "", "")
+		}
+	}
+}
+
+// tally is the outcome in a few words: what there is of each severity, and what
+// does not count.
+func tally(o *inspect.Outcome) string {
+	var parts []string
+	for _, severity := range []inspect.Severity{inspect.Error, inspect.Warning, inspect.Note} {
+		n := 0
+		for _, f := range o.Findings {
+			if f.Severity == severity {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, plural(n, severity.String())))
+		}
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "no findings")
+	}
+	if n := len(o.Suppressed); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d suppressed", n))
+	}
+	if n := len(o.NotEvaluated); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d %s not checked", n, plural(n, "rule")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// escapeMarkdown writes text so that it stands for itself: a process chooses its
+// name, and may choose a link, a heading or the end of a table.
+func escapeMarkdown(s string) string {
+	text := []rune(Printable(s))
+	isWord := func(i int) bool {
+		return i >= 0 && i < len(text) && (unicode.IsLetter(text[i]) || unicode.IsDigit(text[i]))
+	}
+	var b strings.Builder
+	for i, r := range text {
+		special := false
+		switch r {
+		case '\\', '`', '*', '[', ']', '<', '>', '|', '&', '~':
+			special = true
+		case '_': // within a word it is no emphasis
+			special = !isWord(i-1) || !isWord(i+1)
+		case '#', '-', '+', '=': // a heading, a list, a line below a heading
+			special = i == 0
+		case '.', ')': // "1." is a list
+			special = i > 0 && strings.Trim(string(text[:i]), "0123456789") == "" && (i+1 == len(text) || text[i+1] == ' ')
+		case ':': // "https://" is a link
+			special = strings.HasPrefix(string(text[i+1:]), "//")
+		}
+		if special {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
