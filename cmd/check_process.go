@@ -60,7 +60,12 @@ func (w *watchFlags) check(c *cobra.Command) error {
 	case w.watch > 0 && w.watch < inspect.MinLooks*leastPause:
 		return usageError(as(map[string]string{"for": "1s"}), "--for %s is too short to tell growth from chance", w.watch)
 	}
-	return checkPIDs(c, w.pids)
+	err := checkPIDs(c, w.pids)
+	var e *exitError
+	if errors.As(err, &e) {
+		e.hint = "stray scan" // without -p this is another command
+	}
+	return err
 }
 
 // runCheckProcess is check -p: it looks at running processes for some time and
@@ -96,11 +101,13 @@ func (a *app) runCheckProcess(ctx context.Context, c *cobra.Command, out *output
 		return lookupError(c, err)
 	}
 	ended := watcher.Ended()
-	for _, p := range ended {
-		a.warn("pid %d (%s) has ended meanwhile", p.PID, p.Comm)
-	}
-	if len(ended) == watcher.Watched() {
+	switch n := len(ended); {
+	case n == watcher.Watched():
 		return &exitError{code: exitUnknown, message: "nothing is left to look at: every process has ended", hint: "stray check -- COMMAND follows a command to its end"}
+	case n > 1:
+		a.warn("%d processes have ended meanwhile, pid %d (%s) among them", n, ended[0].PID, ended[0].Comm)
+	case n == 1:
+		a.warn("pid %d (%s) has ended meanwhile", ended[0].PID, ended[0].Comm)
 	}
 	watcher.End(snap)
 	outcome := inspect.Watched(snap, w.pids, past, rules.All())

@@ -66,6 +66,9 @@ func (s *Scanner) Watch(ctx context.Context, pids []int) (*Watcher, error) {
 		return nil, err
 	}
 	for _, pid := range all {
+		if pid == os.Getpid() && !slices.Contains(pids, pid) {
+			continue // who looks is not what is looked at
+		}
 		if p := l.process(pid); p != nil {
 			w.tables = append(w.tables, &Table{Process: p, Limit: l.openLimit(pid)})
 		}

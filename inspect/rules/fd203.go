@@ -82,16 +82,23 @@ if response.StatusCode != http.StatusOK {
 		return findings
 	},
 	Starved: func(v *inspect.View) string {
+		var unknown []string
 		for _, t := range v.Tables {
 			switch {
 			case t.TID != 0:
 			case v.Past != nil && v.Past.Of(v.Host, t) == nil:
-				return fmt.Sprintf("%s has no table of %s", v.Past.Name, who(t.Process))
+				unknown = append(unknown, who(t.Process))
 			case v.Past == nil && len(t.Looks) < inspect.MinLooks:
 				return fmt.Sprintf("%s was looked at %d times, and it takes %d", who(t.Process), len(t.Looks), inspect.MinLooks)
 			}
 		}
-		return ""
+		switch len(unknown) {
+		case 0:
+			return ""
+		case 1:
+			return fmt.Sprintf("%s has no table of %s", v.Past.Name, unknown[0])
+		}
+		return fmt.Sprintf("%s has no table of %s and %d more", v.Past.Name, unknown[0], len(unknown)-1)
 	},
 })
 

@@ -91,7 +91,7 @@ func TestGrowthSince(t *testing.T) {
 	with := func(pid, sockets int, program string) *fdscan.Table {
 		p := process(pid, 1, program)
 		p.Exe = "/srv/release-1/" + program
-		return &fdscan.Table{Process: p, Open: sockets + 3, Kinds: map[string]int{"socket": sockets, "regular": 3}}
+		return &fdscan.Table{Process: p, Looks: []fdscan.Look{{Open: sockets + 3}}, Open: sockets + 3, Kinds: map[string]int{"socket": sockets, "regular": 3}}
 	}
 	past := func(tables ...*fdscan.Table) *inspect.Past {
 		return &inspect.Past{Name: "old.json", TakenAt: time.Unix(0, 0).UTC(), BootID: "other", Tables: tables}
