@@ -48,6 +48,15 @@ const (
 	settlePause = 100 * time.Millisecond
 )
 
+// unwatched takes the flags of check -p out of a hint.
+var unwatched = map[string]string{"pid": "", "for": "", "warm-up": "", "since": ""}
+
+// asked reports that one of the flags that need -p was given.
+func (w *watchFlags) asked(c *cobra.Command) bool {
+	f := c.Flags()
+	return f.Changed("for") || f.Changed("warm-up") || f.Changed("since")
+}
+
 func (w *watchFlags) check(c *cobra.Command) error {
 	as := func(change map[string]string) string { return again(c, nil, change) }
 	switch {
@@ -74,7 +83,7 @@ func (a *app) runCheckProcess(ctx context.Context, c *cobra.Command, out *output
 	if w.since != "" && !c.Flags().Changed("for") {
 		w.watch = 0
 	}
-	if err := w.check(c); err != nil {
+	if err := errors.Join(out.check(c), g.check(c), w.check(c)); err != nil {
 		return err
 	}
 	past, err := readPast(c, w.since)

@@ -38,10 +38,13 @@ func (g *gate) check(c *cobra.Command) error {
 // apply takes out of the findings of o what does not count.
 func (g *gate) apply(*inspect.Outcome) error { return nil }
 
+// least is the mildest severity that fails.
+func (g *gate) least() inspect.Severity { return failWords[strings.ToLower(g.failOn)] }
+
 // exitCode is what o comes to.
 func (g *gate) exitCode(o *inspect.Outcome) int {
 	switch {
-	case o.Worst() >= failWords[strings.ToLower(g.failOn)]:
+	case o.Worst() >= g.least():
 		return exitNo
 	case g.strict && !o.Complete:
 		return exitUnknown

@@ -42,6 +42,9 @@ func kindOf(link string) *Kind {
 	return Unknown
 }
 
+// KindOf returns the kind that the text of a link of /proc/PID/fd leads to.
+func KindOf(link string) *Kind { return kindOf(link) }
+
 // anonymous is the claim of a kind whose files are anonymous inodes of a name:
 // "anon_inode:[eventfd]", or "anon_inode:inotify" without brackets.
 func anonymous(name string) func(link string) bool {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"stray/fdscan"
@@ -52,6 +51,8 @@ type Rule struct {
 	// Needs is what a view must hold for the rule to mean anything; over
 	// another view it is not run at all.
 	Needs Sight
+	// Or is another set that will do in place of Needs; 0 for none.
+	Or Sight
 	// Check returns the findings of the rule itself, r, in v. It must not look
 	// at anything else.
 	Check func(r *Rule, v *View) []Finding
@@ -182,7 +183,7 @@ func (o *Outcome) Fails(s Severity) bool { return s >= cmp.Or(o.FailOn, Error) }
 // Evaluate runs over the view those rules that it holds enough for.
 func (o *Outcome) Evaluate(rules []*Rule) {
 	for _, r := range rules {
-		if r.Needs&^o.Sight != 0 {
+		if r.Needs&^o.Sight != 0 && (r.Or == 0 || r.Or&^o.Sight != 0) {
 			continue
 		}
 		o.Findings = append(o.Findings, r.Check(r, o.View)...)
@@ -215,19 +216,40 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 	}
 }
 
-// NewTableFinding returns a finding of r about what a table holds too much of.
-func NewTableFinding(r *Rule, v *View, t *fdscan.Table, item fdscan.Item, message string) Finding {
-	target := item.Target
-	if i := strings.LastIndexByte(target, ':'); i >= 0 {
-		if port, err := strconv.ParseUint(target[i+1:], 10, 16); err == nil && Ephemeral(v.Host, uint16(port)) {
-			target = target[:i] + " *" // another one after a restart
-		}
+// NewDescriptorFinding returns a finding of r about a descriptor that came from
+// another program; from is nil where it did not.
+func NewDescriptorFinding(r *Rule, d *fdscan.Descriptor, from *fdscan.Process, message string) Finding {
+	source := ""
+	if from != nil {
+		source = program(from)
 	}
 	return Finding{
-		Rule: r, Severity: r.Severity, Process: t.Process, TID: t.TID, FD: -1, Message: message,
-		Next:        []string{fmt.Sprintf("stray scan -p %d --fds", t.Process.PID), "stray explain " + r.ID},
-		Fingerprint: fingerprint(r.ID, program(t.Process), item.Kind, target),
+		Rule: r, Severity: r.Severity, Process: d.Process, TID: d.TID, FD: d.FD, Inode: d.Inode, Message: message,
+		Next:        []string{"stray explain " + r.ID},
+		Fingerprint: fingerprint(r.ID, program(d.Process), source, stableName(d)),
 	}
+}
+
+// NewProcessFinding returns a finding of r about a process as a whole. What tells
+// it from others of the rule and the program are the words in parts.
+func NewProcessFinding(r *Rule, p *fdscan.Process, message string, parts ...string) Finding {
+	return Finding{
+		Rule: r, Severity: r.Severity, Process: p, FD: -1, Message: message,
+		Next:        []string{"stray explain " + r.ID},
+		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, parts...)...),
+	}
+}
+
+// stableName is what a descriptor leads to, less what another run changes.
+func stableName(d *fdscan.Descriptor) string {
+	switch {
+	case d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound):
+		s := &Socket{Socket: d.Socket}
+		return string(s.Protocol) + " " + s.stableAddress()
+	case strings.HasPrefix(d.Link, "/"):
+		return d.Link
+	}
+	return d.Kind.Name
 }
 
 // program names a process's program independently of its pid, and of the

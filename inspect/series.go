@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -241,6 +242,16 @@ func itemWords(i fdscan.Item) string {
 
 func isProtocol(kind string) bool {
 	return slices.Contains([]fdscan.Protocol{fdscan.TCP, fdscan.UDP, fdscan.UDPLite, fdscan.MPTCP, fdscan.Unix}, fdscan.Protocol(kind))
+}
+
+// StableTarget is the target of an item, less a port that the kernel chose: that
+// is another one after a restart.
+func StableTarget(host fdscan.Host, target string) string {
+	i := strings.LastIndexByte(target, ':')
+	if port, err := strconv.ParseUint(target[i+1:], 10, 16); i >= 0 && err == nil && Ephemeral(host, uint16(port)) {
+		return target[:i] + " *"
+	}
+	return target
 }
 
 // About writes a duration as people say it: "45s", "9m", "3h20m", "12d".

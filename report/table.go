@@ -47,7 +47,13 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Outcome.Shown),
 	}
-	if r.Answer == nil {
+	switch {
+	case r.Outcome.Run != nil:
+		p.run(r.Outcome.Run)
+		p.gaps()
+		p.findings()
+		return p.Flush()
+	case r.Answer == nil:
 		p.scan()
 		return p.Flush()
 	}

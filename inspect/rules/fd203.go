@@ -73,7 +73,7 @@ if response.StatusCode != http.StatusOK {
 				continue
 			}
 			for _, e := range inspect.ExcessOf(then, t) {
-				f := inspect.NewTableFinding(r, v, t, fdscan.Item{Kind: e.Kind}, fmt.Sprintf(
+				f := tableFinding(r, t, fdscan.Item{Kind: e.Kind}, fmt.Sprintf(
 					"%s has %d descriptors of kind %s, %d more than in %s", who(t.Process), e.Now, e.Kind, e.Now-e.Then, v.Past.Name))
 				f.Evidence = []string{fmt.Sprintf("pid %d had %d of %s on %s", then.Process.PID, e.Then, e.Kind, v.Past.TakenAt.Format("2006-01-02 15:04:05"))}
 				findings = append(findings, f)
@@ -121,11 +121,20 @@ func growthFinding(r *inspect.Rule, v *inspect.View, t *fdscan.Table, trend *ins
 	if left, ok := trend.UntilLimit(t.Limit); ok {
 		message += fmt.Sprintf("; RLIMIT_NOFILE (%d) is reached in %s", t.Limit, inspect.About(left))
 	}
-	f := inspect.NewTableFinding(r, v, t, g.Item, message)
+	item := g.Item
+	item.Target = inspect.StableTarget(v.Host, item.Target)
+	f := tableFinding(r, t, item, message)
 	floors := make([]string, len(g.Floors))
 	for i, n := range g.Floors {
 		floors[i] = fmt.Sprint(n)
 	}
 	f.Evidence = []string{fmt.Sprintf("the least number in each eighth of %s: %s (%d looks)", inspect.About(g.Over), strings.Join(floors, ", "), trend.Looks)}
+	return f
+}
+
+// tableFinding is a finding about what a table holds too much of.
+func tableFinding(r *inspect.Rule, t *fdscan.Table, item fdscan.Item, message string) inspect.Finding {
+	f := inspect.NewProcessFinding(r, t.Process, message, item.Kind, item.Target)
+	f.Next = append([]string{fmt.Sprintf("stray scan -p %d --fds", t.Process.PID)}, f.Next...)
 	return f
 }

@@ -211,15 +211,15 @@ func TestFingerprintsOfChosenAddresses(t *testing.T) {
 
 // A rule that could not look is not passed.
 func TestStarvedRules(t *testing.T) {
-	a := answer(t)
-	of := 0 // the rules that sockets are enough for
+	ofSockets := 0
 	for _, r := range rules.All() {
 		if r.Needs == inspect.SightSockets {
-			of++
+			ofSockets++
 		}
 	}
-	if len(a.NotEvaluated) != of || len(a.Findings) != 0 {
-		t.Errorf("%d of %d rules are not evaluated", len(a.NotEvaluated), of)
+	a := answer(t)
+	if len(a.NotEvaluated) != ofSockets || len(a.Findings) != 0 {
+		t.Errorf("%d of %d rules are not evaluated", len(a.NotEvaluated), ofSockets)
 	}
 	if a := answer(t, holder(serves(process(10, 1, "server")), 3, true)); len(a.NotEvaluated) != 0 {
 		t.Errorf("not evaluated: %+v", a.NotEvaluated)

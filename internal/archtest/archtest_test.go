@@ -23,12 +23,13 @@ const module = "stray"
 // may import: always lower ones.
 var floors = map[string][]string{
 	".":                 {"cmd", "internal/tracee"},
-	"cmd":               {"report", "inspect/rules", "inspect", "internal/act", "internal/tracee", "fdscan"},
+	"cmd":               {"report", "inspect/rules", "inspect", "internal/act", "internal/follow", "internal/tracee", "fdscan"},
 	"report":            {"inspect", "internal/act", "fdscan"},
 	"inspect/rules":     {"inspect", "fdscan"},
 	"inspect":           {"fdscan"},
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
+	"internal/follow":   {"fdscan", "internal/tracee"},
 	"fdscan":            {"internal/sockdiag"},
 	"internal/sockdiag": {},
 	"internal/tracee":   {},
@@ -47,7 +48,7 @@ var reserved = map[string][]string{
 	"github.com/fatih/color":                 {"report"},
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/sockdiag", "internal/tracee"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},
