@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/fatih/color v1.18.0
+	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0
 	github.com/olekukonko/tablewriter v1.0.9 // not 1.1.x, which allocates a 660 kB cache at every start
 	github.com/prometheus/procfs v0.23.0

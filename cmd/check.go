@@ -170,7 +170,7 @@ func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
 	if !k.verbose && k.forPeople() {
 		told := *o
 		told.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
-			return f.Severity < inspect.Warning && f.Severity < k.gate.least()
+			return f.Severity < inspect.Warning && !o.Fails(f.Severity)
 		})
 		o = &told
 		if len(o.Findings) == 0 && o.HoldersComplete {

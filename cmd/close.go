@@ -106,9 +106,7 @@ func (f *actFlags) check(c *cobra.Command) error {
 	if err := f.out.check(c); err != nil {
 		return err
 	}
-	if f.out.format != "json" && !c.Flags().Changed("output") {
-		f.out.format = "table" // whatever STRAY_FORMAT wants of reports
-	}
+	f.out.orTable(c)
 	ways := 0
 	for flag, method := range map[*bool]act.Method{&f.plain: act.Close, &f.half: act.Half, &f.destroy: act.Destroy} {
 		if *flag {

@@ -47,7 +47,7 @@ func fileError(path string, err error) error {
 	if errors.As(err, &errno) {
 		err = errno // the name of the temporary file says nothing
 	}
-	return &exitError{code: exitUsage, message: fmt.Sprintf("write report to %q: %s", path, err), hint: "name a file in a directory that exists and can be written"}
+	return &exitError{code: exitUsage, message: fmt.Sprintf("write %q: %s", path, err), hint: "name a file in a directory that exists and can be written"}
 }
 
 // stagedFile is the new content of a file, before it is in its place.

@@ -109,6 +109,14 @@ func (o *output) checkReports(c *cobra.Command) error {
 	return nil
 }
 
+// orTable is for commands that write table and json only: what STRAY_FORMAT wants
+// of reports is no mistake there.
+func (o *output) orTable(c *cobra.Command) {
+	if o.format != "json" && !c.Flags().Changed("output") {
+		o.format = "table"
+	}
+}
+
 func (o *output) isJSON() bool { return o.json || o.format == "json" }
 
 // asked reports that a report was asked for in so many words.

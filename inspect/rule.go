@@ -37,6 +37,16 @@ func (s Severity) String() string {
 	return fmt.Sprintf("Severity(%d)", int(s))
 }
 
+// SeverityNamed returns the severity with a name; 0 for a word that is none.
+func SeverityNamed(word string) Severity {
+	for _, s := range []Severity{Note, Warning, Error} {
+		if s.String() == word {
+			return s
+		}
+	}
+	return 0
+}
+
 // Rule is one thing that is checked. Its documentation is part of it: every
 // page, help text and report that speaks of the rule derives from these fields.
 type Rule struct {

@@ -225,17 +225,6 @@ func (p *page) findings() {
 	p.next(next)
 }
 
-// finding writes one line: rule, severity and message.
-func (p *page) finding(f *inspect.Finding) {
-	severity := fmt.Sprintf("%-7s", f.Severity)
-	text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, Printable(f.Message)), p.style.Width, findingIndent)
-	paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]
-	if paint != nil {
-		text = strings.Replace(text, severity, paint(severity), 1)
-	}
-	p.line("%s", text)
-}
-
 // suppressed says what does not count, so that quiet is not mistaken for clean.
 func (p *page) suppressed() {
 	all := p.outcome.Suppressed
@@ -248,6 +237,17 @@ func (p *page) suppressed() {
 			p.say(p.paint.faint.Sprint, "  "+suppressedText(s))
 		}
 	}
+}
+
+// finding writes one line: rule, severity and message.
+func (p *page) finding(f *inspect.Finding) {
+	severity := fmt.Sprintf("%-7s", f.Severity)
+	text := fold(fmt.Sprintf("%s %s  %s", f.Rule.ID, severity, Printable(f.Message)), p.style.Width, findingIndent)
+	paint := map[inspect.Severity]func(...any) string{inspect.Error: p.paint.red.Sprint, inspect.Warning: p.paint.yellow.Sprint}[f.Severity]
+	if paint != nil {
+		text = strings.Replace(text, severity, paint(severity), 1)
+	}
+	p.line("%s", text)
 }
 
 // next writes the commands to go on with, and what each is for.

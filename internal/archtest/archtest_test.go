@@ -48,6 +48,7 @@ var reserved = map[string][]string{
 	"github.com/fatih/color":                 {"report"},
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
+	"github.com/goccy/":                      {"inspect"},
 	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},

@@ -1,0 +1,232 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/report"
+)
+
+// day is a machine as scan sees it: a server that leaks descriptors, workers that
+// are restarted, and what listens.
+func day(later time.Duration, build func(m *machine)) *report.Document {
+	m := newMachine("18080")
+	build(m)
+	r := m.answer()
+	r.Command, r.Answer = "scan", nil
+	r.Outcome.TakenAt = taken.Add(later)
+	return report.NewDocument(r)
+}
+
+// table fills the descriptor table of a process.
+func (m *machine) table(p *fdscan.Process, kinds map[string]int) {
+	t := &fdscan.Table{Process: p, Kinds: kinds}
+	for _, n := range kinds {
+		t.Open += n
+	}
+	m.Tables = append(m.Tables, t)
+}
+
+func yesterday() *report.Document {
+	return day(0, func(m *machine) {
+		s := m.listen("0.0.0.0:18080")
+		server := m.process(4180, "/srv/server", serves(s))
+		hold(s, server, 5, false)
+		m.table(server, map[string]int{"socket": 4, "pipe": 2, "regular": 7})
+		for pid := range 3 {
+			m.table(m.process(500+pid, "/usr/sbin/worker"), map[string]int{"socket": 10})
+		}
+		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"regular": 3})
+		m.table(m.process(950, "/usr/bin/brief"), map[string]int{"regular": 3})
+		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50000"), server, 6, false)
+	})
+}
+
+func today() *report.Document {
+	return day(26*time.Hour, func(m *machine) {
+		s := m.listen("0.0.0.0:18080")
+		server := m.process(4180, "/srv/server", serves(s))
+		hold(s, server, 5, false)
+		hold(s, m.process(4502, "sleep 3600", child(server), waits("clock_nanosleep")), 5, false)
+		m.table(server, map[string]int{"socket": 5, "pipe": 802, "regular": 6})
+		for pid := range 4 {
+			m.table(m.process(600+pid, "/usr/sbin/worker"), map[string]int{"socket": 11})
+		}
+		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"regular": 3})
+		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50000"), server, 6, false)
+		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50001"), server, 7, false)
+		hold(m.listen("[::1]:18080"), server, 9, true)
+	})
+}
+
+// reread is d as it comes out of a file.
+func reread(t *testing.T, d *report.Document) *report.Document {
+	t.Helper()
+	text, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := report.ReadDocument(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+func TestDiff(t *testing.T) {
+	var text strings.Builder
+	for _, s := range []report.Style{{Headers: true}, {Headers: true, Width: 60}} {
+		for _, sides := range [][2]*report.Document{{yesterday(), today()}, {today(), yesterday()}, {today(), today()}} {
+			d := report.Compare("1.2.3", reread(t, sides[0]), reread(t, sides[1]))
+			if err := report.WriteDiff(&text, d, s); err != nil {
+				t.Fatal(err)
+			}
+			text.WriteString("\n")
+		}
+	}
+	compare(t, "diff.txt", text.String())
+	d := report.Compare("1.2.3", yesterday(), today())
+	var document bytes.Buffer
+	if err := report.WriteDiffJSON(&document, d); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "diff.json", document.String())
+	if !d.Fails(inspect.Error) || !d.Fails(inspect.Note) || d.Fails(inspect.Error+1) {
+		t.Error("an error has appeared")
+	}
+}
+
+// Whatever the reports are of, the difference follows the schema, is the same to
+// the byte again, and of a report with itself is nothing.
+func TestDiffsFollowTheSchema(t *testing.T) {
+	whole, part := compile(t, ""), compile(t, "diff")
+	var documents []*report.Document
+	for _, sc := range scenes {
+		documents = append(documents, report.NewDocument(sc.build().answer()))
+	}
+	documents = append(documents, yesterday(), today())
+	for i, a := range documents {
+		for _, b := range []*report.Document{a, documents[(i+1)%len(documents)], documents[(i+7)%len(documents)]} {
+			var texts [2]bytes.Buffer
+			for i := range texts {
+				if err := report.WriteDiffJSON(&texts[i], report.Compare("1.2.3", a, b)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if texts[0].String() != texts[1].String() {
+				t.Error("two comparisons differ")
+			}
+			for _, schema := range []interface{ Validate(v any) error }{whole, part} {
+				var v any
+				if err := json.Unmarshal(texts[0].Bytes(), &v); err != nil {
+					t.Fatal(err)
+				}
+				if err := schema.Validate(v); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		d := report.Compare("1.2.3", a, a)
+		if len(d.Appeared)+len(d.Gone)+len(d.NotCompared)+len(d.Tables)+len(d.Listening)+len(d.Connections) > 0 {
+			t.Errorf("%s differs from itself: %+v", scenes[min(i, len(scenes)-1)].name, d)
+		}
+	}
+}
+
+func TestDiffOfFindings(t *testing.T) {
+	finding := func(print, severity string) report.Finding {
+		return report.Finding{Rule: "FD102", Severity: severity, Fingerprint: print}
+	}
+	document := func(findings ...report.Finding) *report.Document {
+		d := &report.Document{Findings: findings}
+		d.Evaluated = []string{"FD102"}
+		return d
+	}
+	names := func(findings []report.Finding) string {
+		text := ""
+		for _, f := range findings {
+			text += f.Fingerprint + " " + f.Severity + "; "
+		}
+		return text
+	}
+	aWarning, aError, b := finding("a", "warning"), finding("a", "error"), finding("b", "note")
+	for name, tt := range map[string]struct {
+		before, after  *report.Document
+		appeared, gone string
+	}{
+		"the same":            {document(aWarning, b), document(b, aWarning), "", ""},
+		"one more":            {document(aWarning), document(aWarning, aWarning), "a warning; ", ""},
+		"one less":            {document(aWarning, aWarning), document(aWarning), "", "a warning; "},
+		"worse":               {document(aWarning), document(aError), "a error; ", ""},
+		"milder":              {document(aError), document(aWarning), "", ""},
+		"another":             {document(b), document(aError), "a error; ", "b note; "},
+		"worse, and one more": {document(aWarning), document(aError, aWarning), "a error; ", ""},
+	} {
+		d := report.Compare("", tt.before, tt.after)
+		if names(d.Appeared) != tt.appeared || names(d.Gone) != tt.gone {
+			t.Errorf("%s: appeared %q, want %q; gone %q, want %q", name, names(d.Appeared), tt.appeared, names(d.Gone), tt.gone)
+		}
+	}
+	// A rule that was not checked has nothing gone; what was suppressed is not new,
+	// and what is suppressed now is not gone.
+	unchecked := document()
+	unchecked.Evaluated = nil
+	suppressed := document()
+	suppressed.Suppressed = []report.Suppressed{{Finding: aError, By: "ignore"}}
+	for name, d := range map[string]*report.Diff{
+		"not checked": report.Compare("", document(aError), unchecked), "suppressed before": report.Compare("", suppressed, document(aError)),
+		"suppressed now": report.Compare("", document(aError), suppressed),
+	} {
+		if len(d.Appeared)+len(d.Gone) > 0 || slices.Contains(d.NotCompared, "FD102") != (name == "not checked") {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestReadDocumentErrors(t *testing.T) {
+	for _, sc := range scenes {
+		d := report.NewDocument(sc.build().answer())
+		if diff := cmp.Diff(d, reread(t, d)); diff != "" {
+			t.Errorf("%s (-written +read):\n%s", sc.name, diff)
+		}
+	}
+	whole := render(t, scenes[0].build().answer(), "json", report.Style{})
+	var failed bytes.Buffer
+	if err := report.WriteError(&failed, "1.2.3", "scan", "no", "", 2); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"":                   "it is empty",
+		" \n":                "it is empty",
+		"who":                "it is no JSON document: line 1: ",
+		whole[:len(whole)/2]: "it is no JSON document: line ",
+		"[]":                 "it is no JSON document: line 1: a JSON array is no value",
+		"{}":                 "stray did not write it",
+		whole + whole:        "it is no JSON document: line ",
+		render(t, scenes[1].build().answer(), "ndjson", report.Style{}):                 "it is ndjson: ",
+		render(t, scenes[1].build().answer(), "sarif", report.Style{}):                  "stray did not write it",
+		strings.Replace(whole, `"schema_version": "1.0"`, `"schema_version": "2.1"`, 1): "its schema version is 2.1, and this program reads 1.x",
+		failed.String(): "it tells of a command that failed",
+		`{"schema_version": "1.0", "baseline": []}`:                 "it is a baseline",
+		`{"schema_version": "1.0", "abilities": []}`:                "it is of doctor",
+		`{"schema_version": "1.0", "appeared": []}`:                 "it is of diff",
+		`{"schema_version": "1.0"}`:                                 "it is no report",
+		strings.Replace(whole, `"findings": [`, `"findings": {`, 1): "it is no JSON document: line ",
+	} {
+		if d, err := report.ReadDocument([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%.60q: %v, %v; want %s", text, d, err, want)
+		}
+	}
+	later := strings.Replace(strings.Replace(whole, `"schema_version": "1.0"`, `"schema_version": "1.9"`, 1), `"findings": [`, `"more": 1, "findings": [`, 1)
+	if _, err := report.ReadDocument([]byte(later)); err != nil {
+		t.Errorf("a later version of the same major number: %v", err)
+	}
+}
