@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -165,19 +166,25 @@ func whyRefused() string {
 
 // tell writes the report to the standard error, or where the flags say. What a
 // person reads has no notes but on request, and is not there at all when there is
-// nothing to read.
+// nothing to read; files that were asked for always are, and have everything.
 func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
-	if !k.verbose && k.forPeople() {
-		told := *o
-		told.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
-			return f.Severity < inspect.Warning && !o.Fails(f.Severity)
-		})
-		o = &told
-		if len(o.Findings) == 0 && o.HoldersComplete {
-			return nil
-		}
+	r := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
+	if k.verbose || !k.forPeople() {
+		return k.out.write(a.stderr, r)
 	}
-	return k.out.write(a.stderr, &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o})
+	if err := k.out.writeReports(r); err != nil {
+		return err
+	}
+	told := *o
+	told.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
+		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
+	})
+	if len(told.Findings) == 0 && o.HoldersComplete {
+		return nil
+	}
+	page := *r
+	page.Outcome = &told
+	return k.out.to(a.stderr, func(w io.Writer) error { return report.Find(k.out.format).Write(w, &page, k.out.style(w)) })
 }
 
 // forPeople reports that the report is the page on the terminal.
