@@ -10,7 +10,10 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/spf13/pflag"
 
+	"stray/inspect"
+	"stray/inspect/rules"
 	"stray/internal/testenv"
 )
 
@@ -217,6 +220,42 @@ func TestPagesUseFlagsThatExist(t *testing.T) {
 	}
 }
 
+// The page on CI shows YAML that can be read, and flags that exist.
+func TestPageOnCI(t *testing.T) {
+	text, err := os.ReadFile("../docs/ci.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, c := range (&app{}).root().Commands() {
+		c.Flags().VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+	}
+	for _, other := range []string{"--depth", "--cap-add", "--security-opt"} { // of git and docker
+		known[other] = true
+	}
+	for _, flag := range regexp.MustCompile(`--[a-z][a-z-]*`).FindAllString(string(text), -1) {
+		if !known[flag] {
+			t.Errorf("there is no flag %s", flag)
+		}
+	}
+	settings := 0
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1) {
+		var any any
+		if err := yaml.Unmarshal(block[1], &any); err != nil {
+			t.Errorf("%v in\n%s", err, block[1])
+		}
+		if bytes.Contains(block[1], []byte("ignore:")) {
+			settings++
+			if _, err := inspect.ParseSettings(block[1], rules.Find); err != nil {
+				t.Errorf("%v in\n%s", err, block[1])
+			}
+		}
+	}
+	if settings != 1 {
+		t.Errorf("%d ignore files are shown", settings)
+	}
+}
+
 // commandLine is stray with its arguments, at the beginning of a line, behind a
 // prompt, in back quotes, behind an operator of the shell or a path.
 var commandLine = regexp.MustCompile("(?m)(?:^|^\\s*(?:- )?|\\$ |`|&& |/)\"? ?stray\"? ([a-z][^`\n|;]*)")
@@ -231,7 +270,7 @@ func commandLines(page string) (found [][]string) {
 		}
 		words := strings.Fields(line)
 		for i, w := range words {
-			if strings.HasPrefix(w, "$(") || strings.HasPrefix(w, "PID") {
+			if w = strings.Trim(w, `"`); strings.HasPrefix(w, "$") || w == "PID" {
 				words[i] = "1"
 			}
 		}
