@@ -126,6 +126,9 @@ func (a *app) runCheckProcess(ctx context.Context, c *cobra.Command, out *output
 	if err := out.write(a.stdout, &report.Result{Version: Version(), Command: c.Name(), Outcome: outcome}); err != nil {
 		return err
 	}
+	if len(outcome.Tables) == 0 {
+		return &exitError{code: exitUnknown, message: "no descriptor table of these processes could be read", hint: "stray doctor", told: true}
+	}
 	return &exitError{code: g.exitCode(outcome)}
 }
 
@@ -136,7 +139,8 @@ func (w *watchFlags) looks(ctx context.Context, watcher *fdscan.Watcher) error {
 	if w.watch > 0 {
 		ticks := time.NewTicker(max(w.watch/looks, leastPause))
 		defer ticks.Stop()
-		for end := time.Now().Add(w.watch); time.Now().Before(end); {
+		// A machine under load may take longer for the looks that it takes.
+		for end, n := time.Now().Add(w.watch), 1; time.Now().Before(end) || n < inspect.MinLooks; n++ {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

@@ -2,8 +2,10 @@ package fdscan_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -180,5 +182,34 @@ func wantItems(t *testing.T, role *proctest.Process, want map[fdscan.Item]int) {
 		if got[item] != n {
 			t.Errorf("%d of %+v, want %d; there are %v", got[item], item, n, slices.Collect(maps.Keys(got)))
 		}
+	}
+}
+
+// A look at a process whose table stays as it is, however large.
+func BenchmarkWatchLook(b *testing.B) {
+	for _, n := range []int{10, 5000} {
+		b.Run(fmt.Sprintf("descriptors=%d", n), func(b *testing.B) {
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer null.Close()
+			child := exec.Command("sleep", "600")
+			child.ExtraFiles = slices.Repeat([]*os.File{null}, n)
+			if err := child.Start(); err != nil {
+				b.Fatal(err)
+			}
+			defer child.Wait()
+			defer child.Process.Kill()
+			w, err := (&fdscan.Scanner{}).Watch(context.Background(), []int{child.Process.Pid})
+			if err != nil {
+				b.Fatal(err)
+			}
+			w.Look()
+			b.ReportAllocs()
+			for b.Loop() {
+				w.Look()
+			}
+		})
 	}
 }

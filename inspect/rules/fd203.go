@@ -82,6 +82,9 @@ if response.StatusCode != http.StatusOK {
 		return findings
 	},
 	Starved: func(v *inspect.View) string {
+		if len(v.Tables) == 0 {
+			return "no descriptor table could be read"
+		}
 		var unknown []string
 		for _, t := range v.Tables {
 			switch {
