@@ -17,7 +17,7 @@ type Look struct {
 	// Items counts them by what they are. It must not be changed: looks that
 	// find the same number share it, since the table is read only when the
 	// number is another one.
-	Items map[Item]int
+	Items map[Item]int `json:"-"` // JSON has no keys of two words
 }
 
 // Item is what some descriptors of a table have in common.
