@@ -58,8 +58,8 @@ With -p it runs nothing and looks at running processes and their descendants
 again and again: which descriptors rise and never fall, how fast, and when
 RLIMIT_NOFILE is reached (FD203); and at the end for what scan finds in them. A
 look costs next to nothing: one stat(2) for each process, and its table is read
-only when the number of its descriptors has changed. Processes that start later
-are not looked at.
+only when the number of its descriptors has changed. Processes that start later,
+and tables that threads have for themselves, are not looked at.
 
 Exit code: that of the command, 128 and the signal when one ended it, 126 and 127
 when it could not be run, 125 when stray could not begin. When the command has
