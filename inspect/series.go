@@ -122,7 +122,6 @@ func growths(at []time.Time, counts map[fdscan.Item][]int) (found []Growth) {
 			found = append(found, g)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b Growth) int { return cmp.Compare(b.PerMinute, a.PerMinute) })
 	return found
 }
 
