@@ -131,6 +131,7 @@ func TestAction(t *testing.T) {
 		{"failure", "false\necho not reached", "", 1, `^stray check: no findings\n$`},
 		{"failure in a pipe", "exit 7 | cat", "--exit-code 99", 7, ``},
 		{"leak with a code", "python3 leaky.py", "--exit-code 99", 99, ``},
+		{"a socket without an address", "python3 -c 'import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).detach()'", "", 0, ``},
 		{"quotes and expansions", `test "$(printf '%s' "a  b" '$x')" = 'a  b$x'; test -z "${COMMAND+x}${FLAGS+x}"`, "", 0, ``},
 	} {
 		output, code := step(1, map[string]string{"run": tt.run, "flags": tt.flags})
