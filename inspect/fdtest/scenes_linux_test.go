@@ -191,7 +191,7 @@ var scenes = map[string]scene{
 			}
 			syscall.Close(kept[len(kept)-1].(int))
 		},
-		want: []string{`fd 400: device /dev/zero \(O_RDONLY, FD_CLOEXEC\), was: device /dev/null \(O_RDWR, no FD_CLOEXEC\)`},
+		want: []string{`fd 400: device /dev/zero \(O_RDONLY, FD_CLOEXEC\), was: device /dev/null \(O_RDWR, FD_CLOEXEC\)`},
 	},
 	"replaced by a socket of its kind": {
 		play: func(t *testing.T) {
@@ -209,7 +209,7 @@ var scenes = map[string]scene{
 				t.Fatal(err)
 			}
 		},
-		want: []string{`fd 401: (?:mp)?tcp listener ` + loopback + ` \(.*\), was: tcp socket 0\.0\.0\.0:0 \(O_RDWR, no FD_CLOEXEC\)`},
+		want: []string{`fd 401: (?:mp)?tcp listener ` + loopback + ` \(.*\), was: tcp socket 0\.0\.0\.0:0 \(O_RDWR, FD_CLOEXEC\)`},
 	},
 	"slowly": {play: func(*testing.T) {
 		r, w, err := os.Pipe()
@@ -287,10 +287,10 @@ func TestScene(t *testing.T) {
 	if !ok {
 		t.Skip("there is no scene to play")
 	}
-	if err := syscall.Dup3(keep(syscall.Open("/dev/null", syscall.O_RDWR, 0)), number, 0); err != nil {
+	if err := syscall.Dup3(keep(syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)), number, syscall.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Dup3(keep(syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)), number+1, 0); err != nil {
+	if err := syscall.Dup3(keep(syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)), number+1, syscall.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("leaks", func(t *testing.T) {
