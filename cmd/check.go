@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -75,11 +74,11 @@ that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything
 			case len(k.watch.pids) > 0 && len(args) == 0:
 				return a.runCheckProcess(c.Context(), c, k.out, k.gate, k.watch)
 			case len(k.watch.pids) > 0:
-				return usageError(again(c, nil, unwatched)+" -- make test", "-p looks at a process that runs already, and %q would be another one", args[0])
+				return usageError(again(c, nil, unwatched)+" -- true", "-p looks at a process that runs already, and %q would be another one", args[0])
 			case k.watch.asked(c):
-				return usageError(again(c, nil, unwatched)+" -- make test", "--for, --warm-up and --since need -p: a command is followed to its end")
+				return usageError(again(c, nil, unwatched)+" -- true", "--for, --warm-up and --since need -p: a command is followed to its end")
 			case len(args) == 0 || c.ArgsLenAtDash() != 0:
-				return usageError(again(c, nil, nil)+" -- make test", "check needs a command, behind --, or -p and a process id")
+				return usageError(again(c, nil, nil)+" -- true", "check needs a command, behind --, or -p and a process id")
 			}
 			return a.runCheck(c.Context(), c, k, args)
 		},
@@ -96,7 +95,10 @@ that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything
 }
 
 func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, argv []string) error {
-	if err := errors.Join(k.out.check(c), k.gate.check(c)); err != nil {
+	if err := k.out.check(c); err != nil {
+		return err
+	}
+	if err := k.gate.check(c); err != nil {
 		return err
 	}
 	path, err := exec.LookPath(argv[0])
@@ -155,7 +157,11 @@ func (a *app) remark(r *follow.Run) {
 		a.warn("the command was looked at in intervals only, so that what is short was missed: %v (%s)", r.Refused, whyRefused())
 	}
 	if p := r.Unprivileged; p != nil {
-		a.warn("pid %d (%s) has the setuid or setgid bit and got no privilege, since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone", p.PID, p.Comm)
+		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"
+		if r.NoNewPrivileges {
+			why = "since no_new_privs is set here, with stray or without"
+		}
+		a.warn("pid %d (%s) is installed with privileges (setuid, setgid, capabilities) and got none, %s", p.PID, p.Comm, why)
 	}
 }
 
@@ -164,32 +170,27 @@ func whyRefused() string {
 	return cmp.Or((&fdscan.Scanner{}).WhyNoTracing(), "a container's seccomp profile, perhaps")
 }
 
-// tell writes the report to the standard error, or where the flags say. What a
+// tell writes the report to the standard error, and where the flags say. What a
 // person reads has no notes but on request, and is not there at all when there is
-// nothing to read; files that were asked for always are, and have everything.
+// nothing to read; files that were asked for have everything, and always are.
 func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
-	r := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
-	if k.verbose || !k.forPeople() {
-		return k.out.write(a.stderr, r)
+	result := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
+	page := k.out.format == "table" || k.out.format == "wide"
+	if k.verbose || k.out.quiet || k.out.file != "" || !page {
+		return k.out.write(a.stderr, result)
 	}
-	if err := k.out.writeReports(r); err != nil {
+	if err := k.out.writeReports(result); err != nil {
 		return err
 	}
-	told := *o
-	told.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
+	grave := *o
+	grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
 		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
 	})
-	if len(told.Findings) == 0 && o.HoldersComplete {
+	if len(grave.Findings) == 0 && o.HoldersComplete {
 		return nil
 	}
-	page := *r
-	page.Outcome = &told
-	return k.out.to(a.stderr, func(w io.Writer) error { return report.Find(k.out.format).Write(w, &page, k.out.style(w)) })
-}
-
-// forPeople reports that the report is the page on the terminal.
-func (k *checkFlags) forPeople() bool {
-	return k.out.file == "" && (k.out.format == "table" || k.out.format == "wide")
+	result.Outcome = &grave
+	return report.Find(k.out.format).Write(a.stderr, result, k.out.style(a.stderr))
 }
 
 // codeOf is the exit code that shells give to a way of ending.

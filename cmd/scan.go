@@ -17,6 +17,7 @@ type scanFlags struct {
 	gate *gate
 	pids []int
 	deep bool
+	list *listFlags
 }
 
 func (a *app) scan() *cobra.Command {
@@ -29,15 +30,20 @@ namespace, and says what leaks: what it is, how that is known, and the next
 command. With -p it speaks of those processes and their descendants; everybody
 is looked at all the same, since a leak shows in who else holds what.
 
+With --fds it judges nothing, and lists every descriptor of the processes of -p
+(without their descendants), or of all: what it is, how it was opened, and who
+has the other end.
+
 Exit codes: 0 no finding that fails (--fail-on), 1 findings, 2 usage, 3 could not
 look (with --strict: not everything).`,
 		Example: `  stray scan
   stray scan -p $(pidof server)
+  stray scan --fds -p $(pidof server)
   stray scan --fail-on warning -o json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runScan(c.Context(), c, s) },
 	}
-	s.out, s.gate = a.outputFlags(c), a.gateFlags(c)
+	s.out, s.gate, s.list = a.outputFlags(c), a.gateFlags(c), a.listFlags(c)
 	f := c.Flags()
 	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only these processes and their descendants (repeatable)")
 	f.BoolVar(&s.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
@@ -53,6 +59,9 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	}
 	if err := checkPIDs(c, s.pids); err != nil {
 		return err
+	}
+	if s.list.on || len(s.list.kinds) > 0 {
+		return a.listDescriptors(ctx, c, s)
 	}
 	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
 	if err != nil {

@@ -1,5 +1,7 @@
 package fdscan
 
+import "golang.org/x/sys/unix"
+
 // Descriptor is one entry of a descriptor table, whatever it refers to. How
 // much of it is known depends on what was asked: a zero field is one that was
 // not read, or that this kind of file does not have.
@@ -18,6 +20,11 @@ type Descriptor struct {
 	// Inode and Device identify the file, as stat(2) tells them; of sockets and
 	// pipes the link tells the inode. 0 when not asked.
 	Inode, Device uint64
+	// Number is st_rdev: the device that a device file stands for; 0 for others.
+	Number uint64
+	// MountID is that of the mount through which the file was opened, which
+	// /proc/PID/mountinfo describes; 0 when not read.
+	MountID int
 	// CloseOnExec is FD_CLOEXEC; nil when fdinfo was not, or may not be, read.
 	CloseOnExec *bool
 	// Flags are the access mode and the status flags of the open file
@@ -33,13 +40,14 @@ type Descriptor struct {
 	// Target says in words what it refers to, where Link does not: the address
 	// of a socket, the process of a pidfd, what an epoll instance watches.
 	Target string
-	// Details are what fdinfo tells of this kind of file beyond that, under the
-	// kernel's names and in its order.
+	// Details are what fdinfo, or the table of its kind of socket, tells beyond
+	// that, under the kernel's names and in its order.
 	Details []Detail
 	// Locks are held through this open file description (flock, OFD), or by the
 	// process (POSIX) on this file.
 	Locks []Lock
-	// Peers are the descriptors at the other end of a pipe or unix socket.
+	// Peers are the descriptors at the other end of a pipe, a pseudoterminal, a
+	// unix socket, or a connection within this machine, by pid and number.
 	Peers []Peer
 	// From is the eldest living ancestor that has the same open file description
 	// at the same number, and runs another program, while FD_CLOEXEC is clear: the
@@ -50,6 +58,27 @@ type Descriptor struct {
 	// Description numbers open file descriptions: descriptors of one Snapshot
 	// with the same number refer to one and the same. 0 when not compared.
 	Description uint64
+	// watches are those of an epoll instance.
+	watches  []Watch
+	mode     uint16 // st_mode; 0 when the file was not asked
+	otherEnd uint64 // inode of the socket at the other end; 0 when not known
+	lonely   bool   // a pipe whose other end nobody has
+	// protocol is the name of a socket's protocol, as the extended attribute
+	// system.sockprotoname of its file says it.
+	protocol string
+}
+
+// format is the type of the file: S_IFREG and the like; 0 when it was not asked.
+func (d *Descriptor) format() uint32 { return uint32(d.mode) & unix.S_IFMT }
+
+// detail returns the value of the first Detail with a name; "" without one.
+func (d *Descriptor) detail(name string) string {
+	for _, f := range d.Details {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
 }
 
 // Detail is one fact that fdinfo tells.
@@ -68,6 +97,7 @@ type Lock struct {
 // Peer is a descriptor at the other end.
 type Peer struct {
 	Process *Process
+	TID     int // set when only the thread's own table holds it
 	FD      int
 }
 

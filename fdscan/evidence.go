@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +19,8 @@ import (
 // evidence reads what tells how the holders came by what they hold.
 func (l *lookup) evidence() error {
 	l.tablesShared()
-	for h := range l.eachHolder {
-		l.readFlags(h)
-	}
+	holders := slices.Collect(l.eachHolder)
+	sideBySide(len(holders), func(i int) { l.readFlags(holders[i]) })
 	if err := l.interrogate(); err != nil {
 		return err
 	}
@@ -51,38 +54,84 @@ func (l *lookup) recheck() {
 	if l.Detached {
 		return
 	}
-	alive := map[int]bool{}
-	check := func(h *Holder, link string) bool {
-		p := h.Process
-		same, known := alive[p.PID]
-		if !known {
-			same = l.startTicks(p.PID) == p.StartTicks
-			alive[p.PID] = same
-			if !same {
-				delete(l.snap.Processes, p.PID) // another may have the number now
-			}
-		}
-		if !same || link == "" || h.Via != ViaTable && h.Via != ViaThread {
-			return same
-		}
-		text, err := os.Readlink(l.descriptorPath("fd", p.PID, h.TID, h.FD))
-		return err == nil && text == link
+	type suspect struct {
+		holder *Holder
+		link   string // "" for one that is not compared
+		stays  bool
 	}
-	drop := func(of any, holders []*Holder, link string) []*Holder {
+	var suspects []suspect
+	for _, s := range l.snap.Sockets {
+		link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
+		for _, h := range s.Holders {
+			suspects = append(suspects, suspect{holder: h, link: link})
+		}
+	}
+	for _, o := range l.snap.Objects {
+		for _, h := range o.Holders {
+			suspects = append(suspects, suspect{holder: h})
+		}
+	}
+	processes := map[*Process]bool{}
+	for _, s := range suspects {
+		processes[s.holder.Process] = true
+	}
+	ended := make(map[*Process]bool)
+	for p := range processes {
+		if l.startTicks(p.PID) != p.StartTicks {
+			ended[p] = true
+			delete(l.snap.Processes, p.PID) // another may have the number now
+		}
+	}
+	sideBySide(len(suspects), func(i int) {
+		s := &suspects[i]
+		h := s.holder
+		s.stays = !ended[h.Process]
+		if s.stays && s.link != "" && (h.Via == ViaTable || h.Via == ViaThread) {
+			text, err := os.Readlink(l.descriptorPath("fd", h.Process.PID, h.TID, h.FD))
+			s.stays = err == nil && text == s.link
+		}
+	})
+	// In the same order as above.
+	drop := func(of any, holders []*Holder) []*Holder {
 		return slices.DeleteFunc(holders, func(h *Holder) bool {
-			if check(h, link) {
-				return false
+			stays := suspects[0].stays
+			suspects = suspects[1:]
+			if !stays {
+				delete(l.held, keyOf(of, h))
 			}
-			delete(l.held, keyOf(of, h))
-			return true
+			return !stays
 		})
 	}
 	for _, s := range l.snap.Sockets {
-		s.Holders = drop(s, s.Holders, "socket:["+strconv.FormatUint(s.Inode, 10)+"]")
+		s.Holders = drop(s, s.Holders)
 	}
 	for _, o := range l.snap.Objects {
-		o.Holders = drop(o, o.Holders, "")
+		o.Holders = drop(o, o.Holders)
 	}
+}
+
+// sideBySide calls f with each number below n, on as many threads as a walk.
+func sideBySide(n int, f func(i int)) {
+	const share = 64 // numbers that one takes at a time
+	workers := min(runtime.GOMAXPROCS(0), 4, (n+share-1)/share)
+	var next atomic.Int64
+	run := func() {
+		for {
+			from := int(next.Add(share)) - share
+			if from >= n {
+				return
+			}
+			for i := from; i < min(from+share, n); i++ {
+				f(i)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range workers - 1 {
+		wg.Go(run)
+	}
+	run()
+	wg.Wait()
 }
 
 // descriptorPath is the path of a descriptor in the directory "fd" or "fdinfo"
@@ -194,7 +243,7 @@ func (l *lookup) relatives() {
 
 // options asks every socket with a holder that may be asked for its options.
 // Those of connections matter only where no listener says no already; and in a
-// survey those of a port that nobody shares matter to nobody.
+// survey those of an address that nobody shares matter to nobody.
 func (l *lookup) options() {
 	if l.Detached {
 		return
@@ -204,14 +253,19 @@ func (l *lookup) options() {
 		port   uint16
 		stream bool
 	}
+	type address struct {
+		port
+		addr netip.Addr
+	}
 	portOf := func(s *Socket) port { return port{s.NetNS, s.Local.Port, s.Protocol.Stream()} }
-	listeners, sharing := map[port][]*Socket{}, map[port]int{}
+	addressOf := func(s *Socket) address { return address{portOf(s), s.Local.Addr} }
+	listeners, sharing := map[port][]*Socket{}, map[address]int{}
 	for _, s := range l.snap.Sockets {
 		if s.State == Listen && s.NetNSMine {
 			listeners[portOf(s)] = append(listeners[portOf(s)], s)
 		}
 		if s.State == Listen || s.State == Bound {
-			sharing[portOf(s)]++
+			sharing[addressOf(s)]++
 		}
 	}
 	for _, s := range l.snap.Sockets {
@@ -219,7 +273,7 @@ func (l *lookup) options() {
 		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
 			continue
 		}
-		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[portOf(s)] < 2 {
+		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[addressOf(s)] < 2 {
 			continue
 		}
 		var g *Gap

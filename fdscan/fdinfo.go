@@ -12,6 +12,14 @@ import (
 type FDInfo struct {
 	Pos   int64
 	Flags uint32 // file access mode, status flags, and O_CLOEXEC for FD_CLOEXEC
+	// MountID is that of mountinfo (mnt_id, Linux 3.15); mounts that only the
+	// kernel knows have one too.
+	MountID int
+	Inode   uint64 // ino, Linux 5.14; 0 when not reported
+	Locks   []Lock // the lock lines, Linux 4.1
+	// Details are the other lines, which are those of one kind of file, under
+	// the kernel's names and in its order.
+	Details []Detail
 	// SCMFiles counts the files in messages that a unix socket has queued
 	// for receiving (scm_fds, Linux 5.10).
 	SCMFiles int
@@ -39,28 +47,77 @@ func (w Watch) awaitsEvents() bool {
 // CloseOnExec reports FD_CLOEXEC: fdinfo shows it among the status flags.
 func (i FDInfo) CloseOnExec() bool { return i.Flags&unix.O_CLOEXEC != 0 }
 
-// parseFDInfo reads the lines it knows; others are those of kinds of files that
-// no question here asks about.
+// parseFDInfo reads every line. First come those that each file has, and its
+// locks. What follows is up to the kind of file: there a name that a program
+// has chosen may hold any text (a dma-buf's), and nothing is taken for one of
+// the first.
 func parseFDInfo(text []byte) (info FDInfo) {
+	first, section := true, ""
 	for line := range bytes.Lines(text) {
-		key, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok {
+		d := parseDetail(string(bytes.TrimRight(line, "\n")), &section)
+		if d == (Detail{}) {
 			continue
 		}
-		v := string(bytes.TrimSpace(value))
-		switch string(key) {
-		case "pos":
-			info.Pos, _ = strconv.ParseInt(v, 10, 64)
-		case "flags":
-			n, _ := strconv.ParseUint(v, 8, 32)
-			info.Flags = uint32(n)
+		if first = first && info.general(d); first {
+			continue
+		}
+		info.Details = append(info.Details, d)
+		switch d.Name {
 		case "scm_fds":
-			info.SCMFiles, _ = strconv.Atoi(v)
+			info.SCMFiles, _ = strconv.Atoi(d.Value)
 		case "tfd":
-			info.Watches = append(info.Watches, parseWatch(v))
+			info.Watches = append(info.Watches, parseWatch(d.Value))
 		}
 	}
 	return info
+}
+
+// general notes what every file has; ok is false for any other line.
+func (i *FDInfo) general(d Detail) (ok bool) {
+	switch d.Name {
+	case "pos":
+		i.Pos, _ = strconv.ParseInt(d.Value, 10, 64)
+	case "flags":
+		n, _ := strconv.ParseUint(d.Value, 8, 32)
+		i.Flags = uint32(n)
+	case "mnt_id":
+		i.MountID, _ = strconv.Atoi(d.Value)
+	case "ino":
+		i.Inode, _ = strconv.ParseUint(d.Value, 10, 64)
+	case "lock":
+		if l, _, ok := parseLock(d.Value); ok {
+			i.Locks = append(i.Locks, l)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// parseDetail reads one line, of which there are three forms:
+//
+//	eventfd-count:                3
+//	inotify wd:2 ino:124077 sdev:fe00000 …
+//	    0: socket:[41877]
+//
+// The last form belongs to the section that the line before it began, as in
+// "UserFiles:\t1"; its name is then "UserFiles 0". An empty line is no Detail.
+func parseDetail(line string, section *string) Detail {
+	text := strings.TrimSpace(line)
+	indented := text != "" && (line[0] == ' ' || line[0] == '\t')
+	key, value, ok := strings.Cut(text, ":")
+	switch before, after, _ := strings.Cut(text, " "); {
+	case before == "inotify" || before == "fanotify":
+		return Detail{before, after}
+	case indented && !ok:
+		return Detail{*section, text}
+	case indented:
+		return Detail{strings.TrimSpace(*section + " " + key), strings.TrimSpace(value)}
+	case !ok:
+		return Detail{"", text}
+	}
+	*section = key
+	return Detail{key, strings.TrimSpace(value)}
 }
 
 // parseWatch reads what follows "tfd:" in "5 events: 19 data: … pos:0 ino:25f5 sdev:9".

@@ -32,6 +32,9 @@ func (d *Descriptor) FlagNames() (names []string) {
 		access := map[uint32]string{unix.O_RDONLY: "O_RDONLY", unix.O_WRONLY: "O_WRONLY", unix.O_RDWR: "O_RDWR"}[*d.Flags&unix.O_ACCMODE]
 		names = append(names, cmp.Or(access, "O_ACCMODE"))
 	}
+	if d.Kind == PIDFD && rest&pidfdThread != 0 {
+		names, rest = append(names, "PIDFD_THREAD"), rest&^pidfdThread
+	}
 	for _, f := range flagNames {
 		if rest&f.bits == f.bits {
 			names = append(names, f.name)

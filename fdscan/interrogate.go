@@ -23,8 +23,8 @@ type facts struct {
 // for what they do next.
 const interrogated = 32
 
-// interrogate reads the costly facts about every holder, and whoever has a
-// descriptor that has crossed an exec, several at a time.
+// interrogate reads the costly facts about every holder, and about whoever has a
+// descriptor that has crossed an exec and its parent, several at a time.
 func (l *lookup) interrogate() error {
 	readers := map[*Process]*waitReader{}
 	reader := func(p *Process) *waitReader {
@@ -39,6 +39,9 @@ func (l *lookup) interrogate() error {
 	for _, d := range l.snap.Descriptors {
 		r := reader(d.Process)
 		r.suspects = append(r.suspects, d.FD)
+		if parent := l.snap.Parent(d.Process); parent != nil {
+			reader(parent)
+		}
 	}
 	for _, s := range l.snap.Sockets {
 		for _, h := range s.Holders {
@@ -61,8 +64,8 @@ func (l *lookup) interrogate() error {
 	for range min(len(processes), interrogated) {
 		wg.Go(func() {
 			for i := range next {
-				r, cmdline, inner := readers[processes[i]], processes[i].Cmdline, innermost(processes[i])
-				read[i], _ = within(l.ctx, func() *facts { return r.facts(&cache, cmdline, inner) })
+				p := *processes[i]
+				read[i], _ = within(l.ctx, func() *facts { return readers[processes[i]].facts(&cache, &p) })
 			}
 		})
 	}
@@ -90,9 +93,9 @@ func innermost(p *Process) int {
 	return p.PID
 }
 
-// facts reads what can be known of the process. Nothing here touches the
+// facts reads what can be known of the process, p. Nothing here touches the
 // lookup: it may have given up waiting.
-func (r *waitReader) facts(cache *codeCache, cmdline []string, inner int) *facts {
+func (r *waitReader) facts(cache *codeCache, p *Process) *facts {
 	const mostEnviron = 8 << 20
 	process := r.path(strconv.Itoa(r.pid))
 	f := &facts{exe: exeID(process + "/exe")}
@@ -102,7 +105,10 @@ func (r *waitReader) facts(cache *codeCache, cmdline []string, inner int) *facts
 	r.foreign = !r.Detached && !nativeProgram(process+"/exe")
 	e := &f.evidence
 	e.Waits, e.Busy = r.waits()
-	e.HandOvers, e.Activated = handOvers(cmdline, readMost(process+"/environ", mostEnviron), inner)
+	if !p.Unexeced { // a copy has the words of what it was copied from
+		environ, _ := readMost(process+"/environ", mostEnviron)
+		e.HandOvers, e.Activated = handOvers(p.Cmdline, environ, innermost(p))
+	}
 	if len(r.ports) > 0 && r.served(e.Waits) {
 		return f // the rest is about those who do not serve
 	}

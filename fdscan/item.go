@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"errors"
-	"net/netip"
 	"os"
 	"path"
 	"strconv"
@@ -136,9 +135,9 @@ func (w *Watcher) dump(conn *sockdiag.Conn) (sockets []*Socket) {
 func socketTarget(s *Socket, listeners []*Socket) string {
 	switch {
 	case s.State == Listen:
-		return "listening on " + s.Local.text()
+		return "listening on " + s.Local.name()
 	case s.Remote.Port == 0 && s.Remote.Path == "" && s.Protocol != Unix:
-		return "bound to " + s.Local.text()
+		return "bound to " + s.Local.name()
 	}
 	var by *Socket
 	for _, l := range listeners {
@@ -149,19 +148,19 @@ func socketTarget(s *Socket, listeners []*Socket) string {
 	}
 	switch {
 	case by != nil:
-		return "accepted on " + by.Local.text()
+		return "accepted on " + by.Local.name()
 	case s.Remote.Port != 0 || s.Remote.Path != "":
-		return "to " + s.Remote.text()
+		return "to " + s.Remote.name()
 	case s.Local.Path != "":
 		return "bound to " + s.Local.Path
 	}
 	return ""
 }
 
-// text writes an address and a port, or a name.
-func (e Endpoint) text() string {
+// name writes an address and a port, or the name of a unix socket.
+func (e Endpoint) name() string {
 	if !e.Addr.IsValid() {
 		return e.Path
 	}
-	return netip.AddrPortFrom(e.Addr.Unmap(), e.Port).String()
+	return Endpoint{Addr: e.Addr.Unmap(), Port: e.Port}.text()
 }

@@ -3,7 +3,6 @@ package fdscan
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/user"
 	"strconv"
@@ -73,7 +72,7 @@ func (l *lookup) readProcess(pid int) (*Process, error) {
 func (l *lookup) cmdline(pid int) []string {
 	const most = 1 << 20
 	path := l.path(strconv.Itoa(pid), "cmdline")
-	text, ok := within(l.ctx, func() []byte { return readMost(path, most) })
+	text, ok := within(l.ctx, func() []byte { text, _ := readMost(path, most); return text })
 	if !ok {
 		l.gap(detailGap("read cmdline", pid, errSlow))
 	}
@@ -81,17 +80,6 @@ func (l *lookup) cmdline(pid int) []string {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
-}
-
-// readMost returns the first bytes of a file, as far as it can be read.
-func readMost(path string, most int64) []byte {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, most))
-	return text
 }
 
 // cgroupPath prefers the unified hierarchy. On a host of version 1 that is

@@ -38,7 +38,10 @@ func (r *Reader) Named(p *Process) map[int]string {
 		inner = p.NSPIDs[n-1]
 	}
 	path := r.l.path(strconv.Itoa(p.PID), "environ")
-	environ, _ := within(r.l.ctx, func() []byte { return readMost(path, mostEnviron) })
+	environ, _ := within(r.l.ctx, func() []byte {
+		text, _ := readMost(path, mostEnviron)
+		return text
+	})
 	named, _ := handOvers(p.Cmdline, environ, inner)
 	return named
 }
@@ -52,7 +55,7 @@ func (r *Reader) Descriptor(p *Process, tid, fd int, link string) *Descriptor {
 	d.leadsTo(link)
 	if info, err := r.l.readFDInfo(p.PID, tid, fd); err == nil {
 		cloexec, flags := info.CloseOnExec(), info.Flags&^unix.O_CLOEXEC
-		d.CloseOnExec, d.Flags, d.Pos = &cloexec, &flags, &info.Pos
+		d.CloseOnExec, d.Flags, d.Pos, d.Locks = &cloexec, &flags, &info.Pos, info.Locks
 	}
 	if d.Kind == AnySocket {
 		d.Socket = r.socket(Ref{PID: p.PID, TID: tid, FD: fd, Kind: RefSocket, Inode: d.Inode})
@@ -90,17 +93,6 @@ func (r *Reader) socket(ref Ref) *Socket {
 		return nil
 	}
 	return snap.Sockets[0]
-}
-
-// Locked reports whether somebody holds a lock through a descriptor, or the
-// process itself on its file (the lock lines of fdinfo, Linux 4.1).
-func (r *Reader) Locked(pid, fd int) bool {
-	locked := false
-	_ = eachLine(r.l.descriptorPath("fdinfo", pid, 0, fd), func(line []byte) error {
-		locked = locked || hasPrefix(line, "lock:")
-		return nil
-	})
-	return locked
 }
 
 // ProcRoot is where proc(5) is mounted.

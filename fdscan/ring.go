@@ -1,7 +1,6 @@
 package fdscan
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -60,10 +59,15 @@ type ring struct {
 	pending bool           // requests are on their way
 }
 
+// An instance that is locked is read again so many times, with such pauses.
+const (
+	ringTries = 20
+	ringPause = time.Millisecond
+)
+
 // readRing reads fdinfo of an io_uring instance. The kernel leaves the files out
 // while somebody holds the ring's lock, so that a few tries may be needed.
 func (l *lookup) readRing(r Ref) (ring, error) {
-	const tries, pause = 20, time.Millisecond
 	for try := 1; ; try++ {
 		text, err := readFile(l.descriptorPath("fdinfo", r.PID, r.TID, r.FD))
 		if err != nil {
@@ -73,10 +77,10 @@ func (l *lookup) readRing(r Ref) (ring, error) {
 		switch {
 		case whole:
 			return found, nil
-		case try == tries:
-			return ring{}, fmt.Errorf("it was locked each of %d times", tries)
+		case try == ringTries:
+			return ring{}, fmt.Errorf("it was locked each of %d times", ringTries)
 		}
-		time.Sleep(pause)
+		time.Sleep(ringPause)
 	}
 }
 
@@ -85,21 +89,17 @@ func (l *lookup) readRing(r Ref) (ring, error) {
 // were left out.
 func parseRing(text []byte) (r ring, whole bool) {
 	r.files = map[int]string{}
-	section, count, lines := "", -1, 0
-	for line := range bytes.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimRight(string(line), "\n"), ":")
-		if !strings.HasPrefix(key, " ") && !strings.HasPrefix(key, "\t") {
-			section = key
-			if section == "UserFiles" {
-				count, _ = strconv.Atoi(strings.TrimSpace(value))
-			}
-			continue
-		}
-		switch section {
+	count, lines := -1, 0
+	for _, d := range parseFDInfo(text).Details {
+		switch section, key, below := strings.Cut(d.Name, " "); section {
 		case "UserFiles":
+			if !below {
+				count, _ = strconv.Atoi(d.Value)
+				continue
+			}
 			lines++
-			slot, err := strconv.Atoi(strings.TrimSpace(key))
-			switch link := strings.TrimSpace(value); {
+			slot, err := strconv.Atoi(key)
+			switch link := d.Value; {
 			case err != nil || link == "<none>":
 			case strings.HasPrefix(link, "socket:[") || strings.HasPrefix(link, "pipe:["):
 				r.files[slot] = link
@@ -107,7 +107,7 @@ func parseRing(text []byte) (r ring, whole bool) {
 				r.unnamed++
 			}
 		case "PollList":
-			r.pending = true
+			r.pending = r.pending || d.Value != ""
 		}
 	}
 	// Empty slots have no line in some kernels, so that the number of lines

@@ -64,7 +64,7 @@ var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "d
 func unixSocket(row *sockdiag.Unix) *Socket {
 	s := &Socket{
 		Protocol: Unix, Family: UnixPath, Type: unixTypes[row.Type], State: inetStates[row.State],
-		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie,
+		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie, Peer: uint64(row.Peer),
 	}
 	if s.State == Bound && s.Local.Path == "" {
 		s.State = Close

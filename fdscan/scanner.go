@@ -103,8 +103,10 @@ type lookup struct {
 	ctx      context.Context // that of Lookup
 	question Question
 	survey   *survey // what a survey asks besides; nil for a Question alone
-	snap     *Snapshot
-	files    map[FileID]*Object
+	// everySocket says that the tables are wanted whole (List).
+	everySocket bool
+	snap        *Snapshot
+	files       map[FileID]*Object
 	// sockets are those of the answer, by inode; never those with inode 0. The
 	// subflows of an MPTCP connection share one.
 	sockets map[uint64][]*Socket

@@ -72,6 +72,9 @@ type Socket struct {
 	State  State
 	Local  Endpoint
 	Remote Endpoint // zero when not connected
+	// Peer is the inode of the other end of a unix socket; 0 when it is not
+	// connected, or that is not reported.
+	Peer uint64
 	// Inode is the socket's inode in sockfs; 0 when no descriptor was ever
 	// made for it (TIME_WAIT, an orphan, a connection not yet accepted).
 	Inode uint64

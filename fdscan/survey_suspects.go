@@ -23,8 +23,10 @@ func (l *lookup) crossings() {
 	}
 	for _, t := range l.survey.tables {
 		p := l.snap.Processes[t.PID]
-		if t.TID != 0 || p == nil || p.Unexeced {
-			continue // what a bare copy has, its parent is asked about
+		if t.TID != 0 || p == nil || p.Unexeced || t.PID == os.Getpid() {
+			// What a bare copy has, its parent is asked about; and this process
+			// ends with the answer.
+			continue
 		}
 		a := l.otherProgram(p)
 		if a == nil {

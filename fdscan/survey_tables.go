@@ -3,9 +3,7 @@ package fdscan
 import (
 	"bytes"
 	"math"
-	"runtime"
 	"strconv"
-	"sync"
 )
 
 // fillTables reads the processes whose tables were read, several at a time, and
@@ -13,24 +11,13 @@ import (
 func (l *lookup) fillTables() {
 	read := make([]*Process, len(l.survey.tables))
 	limits := make([]uint64, len(l.survey.tables))
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(len(read), runtime.GOMAXPROCS(0), 4) {
-		wg.Go(func() {
-			for i := range next {
-				t := l.survey.tables[i]
-				if t.TID == 0 && (len(t.Entries) > 0 || l.hasTable(t.PID)) {
-					read[i], _ = l.readProcess(t.PID)
-					limits[i] = l.openLimit(t.PID)
-				}
-			}
-		})
-	}
-	for i := range read {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+	sideBySide(len(read), func(i int) {
+		t := l.survey.tables[i]
+		if t.TID == 0 && (len(t.Entries) > 0 || l.hasTable(t.PID)) {
+			read[i], _ = l.readProcess(t.PID)
+			limits[i] = l.openLimit(t.PID)
+		}
+	})
 	for _, p := range read {
 		if p != nil {
 			l.snap.Processes[p.PID] = p

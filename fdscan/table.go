@@ -59,7 +59,8 @@ func (d *Descriptor) leadsTo(link string) {
 	d.Kind = kindOf(link)
 	d.Link = link
 	if rest, ok := strings.CutSuffix(link, " (deleted)"); ok && link[0] == '/' {
-		d.Link, d.Deleted = rest, true
+		// What never had a name is marked so too.
+		d.Link, d.Deleted = rest, d.Kind == Regular
 	}
 	for _, prefix := range []string{"socket:[", "pipe:["} {
 		if inode, ok := linkInode(link, prefix); ok {

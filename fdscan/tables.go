@@ -268,7 +268,7 @@ func (e Endpoint) addrPort() netip.AddrPort { return netip.AddrPortFrom(e.Addr, 
 // portRange is the least range that covers all port targets; all means that
 // every socket has to be looked at, for a survey or since an inode was asked for.
 func (l *lookup) portRange() (low, high uint16, all bool) {
-	if l.survey != nil {
+	if l.survey != nil || l.everySocket {
 		return 0, 0, true
 	}
 	for _, t := range l.question.Targets {
@@ -296,6 +296,9 @@ func (l *lookup) asksProtocol(p Protocol) bool {
 }
 
 func (l *lookup) wantsInet(s *Socket) bool {
+	if l.everySocket {
+		return true
+	}
 	if l.survey != nil {
 		return l.survey.wants(s)
 	}
@@ -308,7 +311,7 @@ func (l *lookup) wantsInet(s *Socket) bool {
 }
 
 func (l *lookup) wantsUnix() bool {
-	if l.survey != nil {
+	if l.survey != nil || l.everySocket {
 		return true
 	}
 	for _, t := range l.question.Targets {
@@ -327,6 +330,9 @@ func (l *lookup) wantsUnix() bool {
 
 // wantsUnixName reports whether the name or inode of a socket was asked for.
 func (l *lookup) wantsUnixName(s *Socket) bool {
+	if l.everySocket {
+		return true
+	}
 	if l.survey != nil {
 		return l.survey.wants(s)
 	}

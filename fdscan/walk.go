@@ -34,6 +34,8 @@ type Want struct {
 	Pipes map[uint64]bool
 	// Files are device and inode, as statx(2) tells them.
 	Files map[FileID]bool
+	// Links are link texts of descriptors that are wanted.
+	Links map[string]bool
 	// Rings also finds every io_uring instance.
 	Rings bool
 	// PIDs limits the walk to these processes; empty for all.
@@ -43,15 +45,27 @@ type Want struct {
 // FileID identifies a file: st_dev and st_ino.
 type FileID struct{ Device, Inode uint64 }
 
+// longestLink is how much of a link text is read: a byte more than any that is
+// wanted has, so that no other is taken for it.
+func (w Want) longestLink() int {
+	n := 64
+	for link := range w.Links {
+		n = max(n, len(link)+1)
+	}
+	return n
+}
+
 // Ref is a descriptor that a walk found.
 type Ref struct {
 	PID int
 	TID int // set when only the thread's own table holds it
 	FD  int
-	// Kind is what the link text says: "socket", "pipe", "io_uring", "file".
+	// Kind is what the link text says: "socket", "pipe", "io_uring", "file", or
+	// that it is one of Want.Links.
 	Kind  RefKind
 	Inode uint64
 	File  FileID // of a RefFile
+	Link  string // of a RefLink
 	Via   Via
 	Note  string // of a ViaMemory
 }
@@ -65,6 +79,7 @@ const (
 	RefPipe
 	RefRing
 	RefFile
+	RefLink
 )
 
 // ProcWalker walks /proc/PID/fd: getdents64 for the numbers, readlinkat for
@@ -89,7 +104,7 @@ func (p ProcWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(
 	locked := func(r Ref) { mu.Lock(); found(r); mu.Unlock() }
 	lockedGap := func(g Gap) { mu.Lock(); gap(g); mu.Unlock() }
 	return p.walk(ctx, w.PIDs, func() *shard {
-		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer), link: make([]byte, 64)}
+		s := &shard{root: p.Root, want: w, found: locked, gap: lockedGap, dents: make([]byte, direntBuffer), link: make([]byte, w.longestLink())}
 		s.see = s.match
 		return s
 	})
@@ -256,8 +271,14 @@ func sameTable(tids []int, tid int) (same, known bool) {
 // compareTables orders the descriptor tables of two threads: 0 when they are one
 // (kcmp(2), KCMP_FILES; needs CONFIG_KCMP and PTRACE_MODE_READ_REALCREDS).
 func compareTables(a, b int) (order int, err error) {
-	const kcmpTypeFiles = 2
-	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpTypeFiles, 0, 0, 0)
+	const kcmpFiles = 2
+	return kcmp(uintptr(a), uintptr(b), kcmpFiles, 0, 0)
+}
+
+// kcmp orders two objects of the kernel of one kind, of two threads: 0 when they
+// are one.
+func kcmp(a, b, kind, first, second uintptr) (order int, err error) {
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, a, b, kind, first, second, 0)
 	switch {
 	case errno != 0:
 		return 0, errno
@@ -341,6 +362,9 @@ func (s *shard) match(dir int, name []byte, r Ref, link []byte) {
 		}
 	case s.want.Rings && string(link) == ringLink:
 		r.Kind = RefRing
+		s.tell(r)
+	case s.want.Links[string(link)]:
+		r.Kind, r.Link = RefLink, string(link)
 		s.tell(r)
 	case len(s.want.Files) > 0 && link[0] == '/':
 		r.Kind = RefFile

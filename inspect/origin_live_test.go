@@ -367,7 +367,8 @@ var originStories = map[string]struct {
 	"held in a message": {
 		`listen tcp4 127.0.0.1:0 cloexec=1 name=web
 		scm web`,
-		`a: received, certain, idle`,
+		`a: received, certain, idle
+		FD401 note a`,
 	},
 	"held in a ring": {
 		`listen tcp4 127.0.0.1:0 cloexec=1 name=web
@@ -375,7 +376,8 @@ var originStories = map[string]struct {
 		fork { serve sleep }
 		serve pause`,
 		`a: opened, unclear
-		b: fork from a, certain, unclear`,
+		b: fork from a, certain, unclear
+		FD401 note a`,
 	},
 	"one table for several processes": {
 		`listen tcp4 127.0.0.1:0 cloexec=1 name=web

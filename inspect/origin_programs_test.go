@@ -186,7 +186,7 @@ connection.close()
 tell()
 web.accept()
 `)
-		p.cast().check(t, fmt.Sprint(p.Port), p.Inode, "FD102 error b", "a: opened, serves", "b: fork from a, certain, idle, leak")
+		p.cast().check(t, fmt.Sprint(p.Port), p.Inode, "FD102 error b", "FD104 warning b", "a: opened, serves", "b: fork from a, certain, idle, leak")
 	})
 }
 

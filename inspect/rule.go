@@ -240,16 +240,6 @@ func NewDescriptorFinding(r *Rule, d *fdscan.Descriptor, from *fdscan.Process, m
 	}
 }
 
-// NewProcessFinding returns a finding of r about a process as a whole. What tells
-// it from others of the rule and the program are the words in parts.
-func NewProcessFinding(r *Rule, p *fdscan.Process, message string, parts ...string) Finding {
-	return Finding{
-		Rule: r, Severity: r.Severity, Process: p, FD: -1, Message: message,
-		Next:        []string{"stray explain " + r.ID},
-		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, parts...)...),
-	}
-}
-
 // stableName is what a descriptor leads to, less what another run changes.
 func stableName(d *fdscan.Descriptor) string {
 	switch {
@@ -260,6 +250,16 @@ func stableName(d *fdscan.Descriptor) string {
 		return d.Link
 	}
 	return d.Kind.Name
+}
+
+// NewProcessFinding returns a finding of r about p, or about one of its
+// descriptors (-1 for none). What tells it from others of the same rule and
+// program is in about, without pids, numbers or inodes.
+func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about ...string) Finding {
+	return Finding{
+		Rule: r, Severity: r.Severity, Process: p, FD: fd, Message: message, Next: []string{"stray explain " + r.ID},
+		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, about...)...),
+	}
 }
 
 // program names a process's program independently of its pid, and of the

@@ -45,6 +45,9 @@ func (s Serving) No() bool { return s == Idle || s == Elsewise }
 // a unix socket.
 func (s *Socket) Address() string { return EndpointText(s.Protocol, s.Local) }
 
+// Ends writes both ends of a connection: "127.0.0.1:80 → 127.0.0.1:51734".
+func (s *Socket) Ends() string { return s.Address() + " → " + EndpointText(s.Protocol, s.Remote) }
+
 // EndpointText writes one end of a socket.
 func EndpointText(p fdscan.Protocol, e fdscan.Endpoint) string {
 	switch {

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"stray/fdscan"
@@ -38,7 +39,11 @@ func Judge(snap *fdscan.Snapshot) *View {
 	connections := map[place][]*fdscan.Socket{}
 	for _, s := range snap.Sockets {
 		if s.State != fdscan.Listen && s.State != fdscan.Bound {
-			connections[placeOf(s)] = append(connections[placeOf(s)], s)
+			p := placeOf(s)
+			connections[p] = append(connections[p], s)
+			if anywhere := p.anywhere(); anywhere != p {
+				connections[anywhere] = append(connections[anywhere], s)
+			}
 		}
 	}
 	for _, s := range snap.Sockets {
@@ -51,7 +56,9 @@ func Judge(snap *fdscan.Snapshot) *View {
 	}
 	listeners := listenersOf(v.Sockets)
 	for _, c := range v.Sockets {
-		inheritedWith(c, listeners[placeOf(c.Socket)])
+		if !c.IsPort() && len(c.Holders) > 0 {
+			inheritedWith(c, listeners.of(c))
+		}
 	}
 	return v
 }
@@ -61,15 +68,29 @@ type place struct {
 	netns  uint64
 	stream bool
 	port   uint16
-	path   string // of a unix socket
+	path   string     // of a unix socket
+	addr   netip.Addr // the zero Addr for any
 }
 
 func placeOf(s *fdscan.Socket) place {
-	return place{s.NetNS, s.Protocol.Stream(), s.Local.Port, s.Local.Path}
+	p := place{netns: s.NetNS, stream: s.Protocol.Stream(), port: s.Local.Port, path: s.Local.Path}
+	if addr := s.Local.Addr.Unmap(); !addr.IsUnspecified() {
+		p.addr = addr
+	}
+	return p
 }
 
-func listenersOf(sockets []*Socket) map[place][]*Socket {
-	at := map[place][]*Socket{}
+// anywhere is the place without its address.
+func (p place) anywhere() place {
+	p.addr = netip.Addr{}
+	return p
+}
+
+// listeners are listeners by their places.
+type listeners map[place][]*Socket
+
+func listenersOf(sockets []*Socket) listeners {
+	at := listeners{}
 	for _, s := range sockets {
 		if s.State == fdscan.Listen {
 			at[placeOf(s.Socket)] = append(at[placeOf(s.Socket)], s)
@@ -78,13 +99,19 @@ func listenersOf(sockets []*Socket) map[place][]*Socket {
 	return at
 }
 
+// of returns those that may have accepted c.
+func (l listeners) of(c *Socket) []*Socket {
+	p := placeOf(c.Socket)
+	if p == p.anywhere() {
+		return l[p]
+	}
+	return slices.Concat(l[p], l[p.anywhere()])
+}
+
 // inheritedWith corrects the origin of a connection whose only holder keeps
 // the listener that accepted it by inheritance: it never accepts, and so has
 // inherited the connection too.
 func inheritedWith(c *Socket, listeners []*Socket) {
-	if c.IsPort() || len(c.Holders) == 0 {
-		return
-	}
 	for _, s := range listeners {
 		if !s.Accepts(c.Socket) {
 			continue
@@ -111,7 +138,7 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 		if !asked(s, targets) {
 			continue // at another address: only the bind verdicts need it
 		}
-		if all || s.IsPort() || !explained(s, listeners[placeOf(s.Socket)]) {
+		if all || s.IsPort() || !explained(s, listeners.of(s)) {
 			a.Shown = append(a.Shown, s)
 		} else {
 			a.Explained[s.State]++

@@ -9,15 +9,18 @@ import (
 
 // Descriptor is one entry of a descriptor table.
 type Descriptor struct {
-	PID         int     `json:"pid"`
-	TID         *int    `json:"tid"`
-	FD          int     `json:"fd"`
-	Kind        string  `json:"kind"`
-	Link        *string `json:"link"`
-	Deleted     bool    `json:"deleted"`
-	Target      *string `json:"target"`
-	Inode       *uint64 `json:"inode"`
-	Device      *uint64 `json:"device"`
+	PID     int     `json:"pid"`
+	TID     *int    `json:"tid"`
+	FD      int     `json:"fd"`
+	Kind    string  `json:"kind"`
+	Link    *string `json:"link"`
+	Deleted bool    `json:"deleted"`
+	Target  *string `json:"target"`
+	Inode   *uint64 `json:"inode"`
+	Device  *uint64 `json:"device"`
+	// Number is st_rdev of a device file.
+	Number      *uint64 `json:"number"`
+	MountID     *int    `json:"mount_id"`
 	CloseOnExec *bool   `json:"close_on_exec"`
 	// Flags are the access mode and the status flags, by the names of open(2).
 	Flags     []string `json:"flags"`
@@ -27,8 +30,13 @@ type Descriptor struct {
 	Details   []Detail `json:"details"`
 	Locks     []Lock   `json:"locks"`
 	Peers     []Peer   `json:"peers"`
-	Error     *string  `json:"error"`
-	Process   Process  `json:"process"`
+	// Socket is what the tables say; null for other files, and for a socket
+	// that no table lists. Its holders are not looked for.
+	Socket *Socket `json:"socket"`
+	// Description numbers open file descriptions within this report.
+	Description *uint64 `json:"description"`
+	Error       *string `json:"error"`
+	Process     Process `json:"process"`
 }
 
 // Detail is one fact that fdinfo tells, under the kernel's name.
@@ -46,9 +54,11 @@ type Lock struct {
 	End    *int64 `json:"end"` // null for the end of the file
 }
 
-// Peer is a descriptor at the other end of a pipe or unix socket.
+// Peer is a descriptor at the other end of a pipe, a pseudoterminal, a unix
+// socket, or a connection within the machine.
 type Peer struct {
 	PID  int    `json:"pid"`
+	TID  *int   `json:"tid"`
 	FD   int    `json:"fd"`
 	Comm string `json:"comm"`
 }
@@ -89,9 +99,13 @@ type Growth struct {
 func newDescriptor(d *fdscan.Descriptor) Descriptor {
 	j := Descriptor{
 		PID: d.Process.PID, TID: orNull(d.TID), FD: d.FD, Kind: d.Kind.Name, Link: orNull(text(d.Link)), Deleted: d.Deleted, Target: orNull(text(d.Target)),
-		Inode: orNull(d.Inode), Device: orNull(d.Device), CloseOnExec: d.CloseOnExec, Flags: list(d.FlagNames(), text), Pos: d.Pos, Size: d.Size, Allocated: d.Allocated,
+		Inode: orNull(d.Inode), Device: orNull(d.Device), Number: orNull(d.Number), MountID: orNull(d.MountID), CloseOnExec: d.CloseOnExec, Flags: list(d.FlagNames(), text), Pos: d.Pos, Size: d.Size, Allocated: d.Allocated,
 		Details: list(d.Details, func(f fdscan.Detail) Detail { return Detail{text(f.Name), text(f.Value)} }),
 		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: newProcess(d.Process),
+		Description: orNull(d.Description),
+	}
+	if d.Socket != nil {
+		j.Socket = new(newSocket(&inspect.Socket{Socket: d.Socket}, nil))
 	}
 	return j
 }
@@ -104,7 +118,9 @@ func newLock(l fdscan.Lock) Lock {
 	return j
 }
 
-func newPeer(p fdscan.Peer) Peer { return Peer{p.Process.PID, p.FD, text(p.Process.Comm)} }
+func newPeer(p fdscan.Peer) Peer {
+	return Peer{p.Process.PID, orNull(p.TID), p.FD, text(p.Process.Comm)}
+}
 
 func newTable(t *fdscan.Table) Table {
 	limit := orNull(t.Limit)

@@ -54,13 +54,36 @@ func (g *grid) dropEmpty() {
 		for _, row := range g.rows {
 			empty = empty && row.cells[i] == ""
 		}
-		if !empty {
+		if empty {
+			g.remove(i)
+		}
+	}
+}
+
+// remove takes a column out.
+func (g *grid) remove(i int) {
+	g.header = append(g.header[:i:i], g.header[i+1:]...)
+	for j, row := range g.rows {
+		g.rows[j].cells = append(row.cells[:i:i], row.cells[i+1:]...)
+	}
+}
+
+// give takes columns out, one by one, as long as a terminal is too narrow for
+// the grid with so many columns for the elastic one. What is in the column that
+// keep names goes to the notes.
+func (g *grid) give(s Style, columns []string, keep, elastic string, least int) {
+	for _, name := range columns {
+		width, _ := g.measure(s.Headers)
+		i, e := slices.Index(g.header, name), slices.Index(g.header, elastic)
+		if s.Width == 0 || i < 0 || e < 0 || width-max(0, g.widest(e)-least) <= s.Width {
 			continue
 		}
-		g.header = append(g.header[:i:i], g.header[i+1:]...)
 		for j, row := range g.rows {
-			g.rows[j].cells = append(row.cells[:i:i], row.cells[i+1:]...)
+			if name == keep && row.cells[i] != "" {
+				g.rows[j].note = strings.TrimSpace(row.note + " " + row.cells[i])
+			}
 		}
+		g.remove(i)
 	}
 }
 
@@ -113,6 +136,25 @@ func (g *grid) measure(headers bool) (width, notes int) {
 		}
 	}
 	return width, notes
+}
+
+// join puts the notes into a column where there is room for them. A cell for
+// which a terminal is too narrow becomes a note itself, which is cut nowhere.
+func (g *grid) join(column string, s Style) {
+	i := slices.Index(g.header, column)
+	if i < 0 {
+		return
+	}
+	width, _ := g.measure(s.Headers)
+	room := s.Width - width + max(g.widest(i), displayWidth(column))
+	for j, row := range g.rows {
+		switch whole := strings.TrimSpace(row.cells[i] + " " + row.note); {
+		case s.Width == 0 || displayWidth(whole) <= room:
+			row.cells[i], g.rows[j].note = whole, ""
+		case displayWidth(row.cells[i]) > room:
+			row.cells[i], g.rows[j].note = "", whole
+		}
+	}
 }
 
 // squeeze makes the grid narrower by so many columns, as far as it can.

@@ -22,7 +22,8 @@ type Result struct {
 	Outcome *inspect.Outcome
 	// Answer is that of who, and holds Outcome; nil for other commands.
 	Answer *inspect.Answer
-	// Listed are the descriptors that the user wants to see (scan --fds).
+	// Listed are the descriptors that the user wants to see (scan --fds), by
+	// process, thread and number; nil when a command lists none.
 	Listed []*fdscan.Descriptor
 }
 

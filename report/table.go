@@ -47,13 +47,13 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
 		groups: reusePortGroups(r.Outcome.Shown),
 	}
-	switch {
-	case r.Outcome.Run != nil:
-		p.run(r.Outcome.Run)
-		p.gaps()
-		p.findings()
+	if r.Listed != nil {
+		if err := p.descriptors(r.Listed); err != nil {
+			return err
+		}
 		return p.Flush()
-	case r.Answer == nil:
+	}
+	if r.Answer == nil {
 		p.scan()
 		return p.Flush()
 	}

@@ -106,6 +106,9 @@ func (p *page) verdict() string {
 
 // lookedAt counts what was looked at.
 func (p *page) lookedAt() string {
+	if p.outcome.Run != nil {
+		return ran(p.outcome.Run)
+	}
 	processes, descriptors, ports := map[int]bool{}, 0, 0
 	for _, t := range p.outcome.Tables {
 		processes[t.Process.PID] = true

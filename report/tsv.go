@@ -20,12 +20,22 @@ var tsvColumns = []string{
 
 var _ = register(&Format{
 	Name:  "tsv",
-	Title: "a line for each holder, fields between tabs; what nobody holds has a line too, with empty fields",
+	Title: "a line for each holder, or each descriptor that is listed, fields between tabs; what nobody holds has a line too, with empty fields",
 	Write: func(w io.Writer, r *Result, s Style) error {
 		b := bufio.NewWriter(w)
 		row := func(cells []string) { b.WriteString(strings.Join(clean(cells), "\t") + "\n") }
+		columns := tsvColumns
+		if r.Listed != nil {
+			columns = tsvDescriptorColumns
+		}
 		if s.Headers {
-			row(slices.Clone(tsvColumns))
+			row(slices.Clone(columns))
+		}
+		for _, d := range r.Listed {
+			row(descriptorCells(d))
+		}
+		if r.Listed != nil {
+			return b.Flush()
 		}
 		rows := func(of []string, holders []*inspect.Holder) {
 			for _, h := range holders {

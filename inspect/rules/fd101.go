@@ -31,13 +31,72 @@ Not reported: a descriptor that the arguments or the environment name
 (LISTEN_FDS, NODE_CHANNEL_FD, /dev/fd/N …), and a program that serves it. A
 program whose threads are busy, or wait in io_uring, is not accused.`,
 	Cures: []inspect.Cure{
-		{Language: "C", Text: "socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accept4(fd, …, SOCK_CLOEXEC), fcntl(fd, F_DUPFD_CLOEXEC, 0). Setting the flag afterwards with fcntl(F_SETFD) leaves a gap in which another thread can fork and exec."},
-		{Language: "C++/Asio", Text: "Asio never sets it: after opening, fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC), and the same for each accepted socket; or close every descriptor above 2 in the child (close_range(3, ~0U, 0)) before exec."},
-		{Language: "Go", Text: "package net sets it. With syscall.Socket or unix.Socket add SOCK_CLOEXEC; of (*net.TCPListener).File() pass only what the child shall serve, in ExtraFiles."},
-		{Language: "Python", Text: "sockets are not inheritable since 3.4; do not call set_inheritable(True), and keep close_fds=True."},
-		{Language: "Node", Text: "libuv sets it; handles that are passed in the stdio option of spawn() are meant to cross."},
-		{Language: "Crystal", Text: "socket.close_on_exec = true after creation, for listeners and clients alike (the default since 1.7 for listeners)."},
-		{Language: "shell", Text: "close it for the child: server-helper 5>&- (with the number of the descriptor)."},
+		{
+			Language: "C",
+			Text:     "SOCK_CLOEXEC where the socket is made, and accept4 for what it accepts; fcntl(fd, F_DUPFD_CLOEXEC, 0) in place of dup. Setting the flag afterwards with fcntl(F_SETFD) leaves a gap in which another thread can fork and exec.",
+			Before: `int fd = socket(AF_INET, SOCK_STREAM, 0);
+int conn = accept(fd, NULL, NULL);`,
+			After: `int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);`,
+		},
+		{
+			Language: "C++/Asio",
+			Text:     "Asio never sets it: set it after opening, and on each accepted socket too. Or close every descriptor above 2 in the child before exec: close_range(3, ~0U, 0).",
+			Before: `tcp::acceptor acceptor(io, endpoint);
+acceptor.async_accept(on_accept);`,
+			After: `tcp::acceptor acceptor(io, endpoint);
+fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
+acceptor.async_accept([](error_code e, tcp::socket socket) {
+    fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+    on_accept(e, std::move(socket));
+});`,
+		},
+		{
+			Language: "Go",
+			Text:     "package net sets it. With a socket call of its own the program has to; of (*net.TCPListener).File() pass only what the child shall serve, in ExtraFiles.",
+			Before:   "fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)",
+			After:    "fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)",
+		},
+		{
+			Language: "Python",
+			Text:     "sockets are not inheritable since 3.4: leave that as it is, and close_fds too. A child that shall serve gets the descriptor in pass_fds.",
+			Before: `listener.set_inheritable(True)
+subprocess.Popen(["helper"], close_fds=False)`,
+			After: `subprocess.Popen(["helper"])`,
+		},
+		{
+			Language: "Node",
+			Text:     "libuv sets it. What crosses is what the stdio option of spawn names.",
+			Before:   "spawn('helper', [], { stdio: ['ignore', 'inherit', 'inherit', fd] })",
+			After:    "spawn('helper', [], { stdio: ['ignore', 'inherit', 'inherit'] })",
+		},
+		{
+			Language: "Rust",
+			Text:     "std::net sets it, and so does socket2 but for new_raw. With libc or nix name SOCK_CLOEXEC.",
+			Before:   "let socket = socket2::Socket::new_raw(Domain::IPV4, Type::STREAM, None)?;",
+			After:    "let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None)?;",
+		},
+		{
+			Language: "Java",
+			Text:     "ProcessBuilder closes every descriptor above 2 in the child. What leaks is started by native code (JNI, JNA) that forks and executes by itself.",
+			Before:   `LibC.INSTANCE.system("helper &");`,
+			After:    `new ProcessBuilder("helper").inheritIO().start();`,
+		},
+		{
+			Language: "Crystal",
+			Text:     "set it after creation, on listeners and clients alike (the default since 1.7 for listeners).",
+			Before: `server = TCPServer.new("0.0.0.0", 8080)
+Process.new("helper")`,
+			After: `server = TCPServer.new("0.0.0.0", 8080)
+server.close_on_exec = true
+Process.new("helper")`,
+		},
+		{
+			Language: "shell",
+			Text:     "close it for the child, by its number.",
+			Before:   "helper &",
+			After:    "helper 5>&- &",
+		},
 	},
 	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {

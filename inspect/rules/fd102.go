@@ -30,13 +30,75 @@ leader has exited, and is reported as "probably".
 Not reported: workers that serve, a master whose workers do, and workers that
 wait for their turn in an accept mutex (a shared futex, semop, flock).`,
 	Cures: []inspect.Cure{
-		{Language: "C", Text: "after fork, in the child: close(listener). Or posix_spawn / vfork+exec with SOCK_CLOEXEC descriptors in place of a bare fork."},
-		{Language: "C++/Asio", Text: "in the child: acceptor.close() and the accepted sockets too, then io_context.notify_fork(execution_context::fork_child); app.stop() alone does not close them in every version."},
-		{Language: "Go", Text: "a Go program does not fork without exec; look for cgo, or a parent in another language."},
-		{Language: "Python", Text: "os.fork / multiprocessing 'fork': close the server socket in the child, or multiprocessing.set_start_method('spawn')."},
+		{
+			Language: "C",
+			Text:     "close it in the child, right after fork. Or posix_spawn, with descriptors that have SOCK_CLOEXEC, in place of a bare fork.",
+			Before: `if (fork() == 0)
+    work();`,
+			After: `if (fork() == 0) {
+    close(listener);
+    work();
+}`,
+		},
+		{
+			Language: "C++/Asio",
+			Text:     "close the acceptor and the accepted sockets in the child; app.stop() alone does not in every version. Asio has to be told of a fork in any case: the child shares the epoll instance of its parent.",
+			Before: `if (fork() == 0) {
+    app.stop();
+    work();
+}`,
+			After: `io.notify_fork(asio::io_context::fork_prepare);
+if (fork() == 0) {
+    io.notify_fork(asio::io_context::fork_child);
+    acceptor.close();
+    socket.close();  // the connection whose handler forks
+    work();
+} else {
+    io.notify_fork(asio::io_context::fork_parent);
+}`,
+		},
+		{Language: "Go", Text: "a Go program does not fork without exec: look for cgo, or for a parent in another language."},
+		{
+			Language: "Python",
+			Text:     "close it in the child of os.fork. For multiprocessing, multiprocessing.set_start_method(\"spawn\") makes children that inherit nothing.",
+			Before: `if os.fork() == 0:
+    work()`,
+			After: `if os.fork() == 0:
+    listener.close()
+    work()`,
+		},
 		{Language: "Node", Text: "child_process never forks without exec; with cluster, let the primary own the listener."},
-		{Language: "Crystal", Text: "Process.fork keeps every descriptor: close the server in the child, or use Process.new."},
-		{Language: "shell", Text: "( exec 5>&-; … ) & closes descriptor 5 in the subshell."},
+		{
+			Language: "Rust",
+			Text:     "drop it in the child.",
+			Before: `if let ForkResult::Child = unsafe { fork()? } {
+    work();
+    exit(0);
+}`,
+			After: `if let ForkResult::Child = unsafe { fork()? } {
+    drop(listener);
+    work();
+    exit(0);
+}`,
+		},
+		{Language: "Java", Text: "the JVM does not fork without exec: look for native code that does."},
+		{
+			Language: "Crystal",
+			Text:     "Process.fork keeps every descriptor: close the server in the child, or use Process.new, which executes a program.",
+			Before: `Process.fork do
+  work
+end`,
+			After: `Process.fork do
+  server.close
+  work
+end`,
+		},
+		{
+			Language: "shell",
+			Text:     "a subshell is a fork: close the descriptor in it, by its number.",
+			Before:   "( work ) &",
+			After:    "( exec 5>&-; work ) &",
+		},
 	},
 	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {

@@ -28,10 +28,54 @@ Not reported: a descriptor that came by socket activation or was named in
 arguments or environment, which has to survive exec to arrive at all; and a
 descriptor that the process's own workers serve across exec.`,
 	Cures: []inspect.Cure{
-		{Language: "C", Text: "SOCK_CLOEXEC in socket(2) and accept4(2); on a live descriptor fcntl(fd, F_SETFD, FD_CLOEXEC)."},
-		{Language: "C++/Asio", Text: "fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC) after open(): Asio never sets it."},
-		{Language: "Python", Text: "socket.set_inheritable(False), the default since 3.4."},
-		{Language: "Crystal", Text: "server.close_on_exec = true."},
+		{
+			Language: "C",
+			Text:     "SOCK_CLOEXEC where the socket is made, and accept4 for what it accepts; on a live descriptor fcntl(fd, F_SETFD, FD_CLOEXEC).",
+			Before: `int fd = socket(AF_INET, SOCK_STREAM, 0);
+int conn = accept(fd, NULL, NULL);`,
+			After: `int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);`,
+		},
+		{
+			Language: "C++/Asio",
+			Text:     "Asio never sets it: set it after opening.",
+			Before:   "tcp::acceptor acceptor(io, endpoint);",
+			After: `tcp::acceptor acceptor(io, endpoint);
+fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);`,
+		},
+		{
+			Language: "Go",
+			Text:     "package net sets it. With a socket call of its own the program has to.",
+			Before:   "fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)",
+			After:    "fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)",
+		},
+		{
+			Language: "Python",
+			Text:     "sockets are not inheritable since 3.4: something has made this one so.",
+			Before:   "listener.set_inheritable(True)",
+			After:    "listener.set_inheritable(False)",
+		},
+		{Language: "Node", Text: "libuv sets it: look for a native addon, or for a parent that has handed the descriptor over."},
+		{
+			Language: "Rust",
+			Text:     "std::net sets it, and so does socket2 but for new_raw.",
+			Before:   "let socket = socket2::Socket::new_raw(Domain::IPV4, Type::STREAM, None)?;",
+			After:    "let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None)?;",
+		},
+		{Language: "Java", Text: "the children of ProcessBuilder inherit nothing, whatever the flag says; those that native code starts do."},
+		{
+			Language: "Crystal",
+			Text:     "set it after creation.",
+			Before:   `server = TCPServer.new("0.0.0.0", 8080)`,
+			After: `server = TCPServer.new("0.0.0.0", 8080)
+server.close_on_exec = true`,
+		},
+		{
+			Language: "shell",
+			Text:     "a shell cannot set it: close the descriptor for each program that is not to have it.",
+			Before:   "helper",
+			After:    "helper 5>&-",
+		},
 	},
 	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {

@@ -2,6 +2,8 @@ package rules
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -10,55 +12,171 @@ import (
 var _ = register(&inspect.Rule{
 	ID:           "FD105",
 	Name:         "descriptor-crossed-exec",
-	Severity:     inspect.Error,
-	SeverityNote: "note for the redirections of a shell script",
-	Title:        "a descriptor carried into a program that was not told of it",
-	Text: `A program opens a file, a pipe or a connection without FD_CLOEXEC, and starts
-another one. That gets the descriptor, knows nothing of it, and keeps it open
-for as long as it runs: a pipe never ends, a connection is never closed, a
-deleted file keeps its space, a lock stays taken, a secret can be read.
+	Severity:     inspect.Warning,
+	SeverityNote: "error in check; note for /dev/null and its like, and for what a shell script redirects",
+	Title:        "a descriptor above standard error that exec has carried into another program",
+	Text: `A program opens a file, pipe or socket without FD_CLOEXEC and starts another
+one, which inherits it under the same number and knows nothing of it. For as
+long as that runs, the file keeps its space and its lock, the reader of the pipe
+waits for an end that does not come, and whoever may not read the file may read
+the descriptor.
 
-It is seen at the exec itself: whatever is open then, above the standard
-streams, was carried into the new program.
+It is recognised by one open file description (kcmp(2)) at the same number in
+the program and in a living ancestor that runs another one, with FD_CLOEXEC
+clear. When the ancestor has ended, or has closed its own, nothing tells any
+more.
 
-Not reported: what the caller had passed to the command; what the arguments or
-the environment name (MAKEFLAGS, LISTEN_FDS, NODE_CHANNEL_FD, /dev/fd/N …);
-what was put there between fork and exec, or had FD_CLOEXEC taken off there,
-since whoever did that knew of the program (posix_spawn file actions,
-ExtraFiles, pass_fds, cmd 3>file); another number for one of the standard
-streams; and what a program got in this way and passes on: only the first exec
-counts. The redirections of a shell script (exec 5>config.log) are a note.
+Not reported: standard input, output and error, and what is one of them under
+another number; a descriptor that arguments or environment name (/dev/fd/63,
+--fd=4, MAKEFLAGS, LISTEN_FDS, NODE_CHANNEL_FD …); one that the program waits
+on, since it knows it; and what a program has from a parent that does nothing
+but wait for its end, as a shell does: the copy does not outlive the original
+then. Listeners are FD101's, connections FD104's.
 
-A program that is meant to find a descriptor under a number that nothing names
-needs an entry among the ignores.`,
+When a command is followed ("stray check"), every exec is seen, and what is open
+then, above the standard streams, was carried into the new program: of programs
+that live for a moment, and whether the opener has ended or not. Not reported
+there is also what the caller had passed to the command; what was put in place
+between fork and exec, or had FD_CLOEXEC taken off there, since whoever did that
+knew of the program (posix_spawn file actions, ExtraFiles, pass_fds, and
+redirections for one command); and what a program got in this way and passes on,
+since only the first exec counts. What a program is to find under a number that
+nothing names needs an entry among the ignores.`,
 	Cures: []inspect.Cure{
-		{Language: "C", Text: "O_CLOEXEC, SOCK_CLOEXEC, pipe2(O_CLOEXEC), fopen(…, \"e\"), F_DUPFD_CLOEXEC, at creation. In a child that is about to exec: close_range(3, ~0U, 0)."},
-		{Language: "C++", Text: "std::fstream and boost open without it: fcntl(fd, F_SETFD, FD_CLOEXEC), or close_range(3, ~0U, 0) in the child before exec."},
-		{Language: "Go", Text: "package os sets it. With syscall.Open or unix.Open add O_CLOEXEC, and hold syscall.ForkLock where that is not atomic."},
-		{Language: "Python", Text: "descriptors are not inheritable since 3.4; do not call os.set_inheritable(fd, True), keep close_fds=True, and name what shall pass in pass_fds."},
-		{Language: "Node", Text: "libuv sets it; what add-ons open needs O_CLOEXEC. What shall pass goes into the stdio option of spawn()."},
-		{Language: "Java", Text: "ProcessBuilder closes what is above 2 in the child; native libraries that fork themselves do not."},
-		{Language: "shell", Text: "close it for the child: command 5>&- (with the number of the descriptor)."},
+		{
+			Language: "C", Text: "ask for it where the descriptor is made: O_CLOEXEC, SOCK_CLOEXEC, pipe2, dup3, F_DUPFD_CLOEXEC, EPOLL_CLOEXEC, \"e\" in fopen. A flag set afterwards leaves a gap for other threads. Before exec, close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) catches the rest.",
+			Before: "int fd = open(path, O_RDWR);\npipe(ends);",
+			After:  "int fd = open(path, O_RDWR | O_CLOEXEC);\npipe2(ends, O_CLOEXEC);",
+		},
+		{Language: "C++/Asio", Text: "Asio's sockets, pipes and files lack it: fcntl(native_handle(), F_SETFD, FD_CLOEXEC) after opening. std::fstream lacks it too: open with O_CLOEXEC and use the descriptor, or close_range in the child."},
+		{Language: "Go", Text: "os and net set it. With syscall or unix add O_CLOEXEC, SOCK_CLOEXEC; pass what the child shall have in exec.Cmd.ExtraFiles."},
+		{
+			Language: "Python", Text: "descriptors are not inheritable since 3.4, and subprocess closes the others: leave close_fds as it is and pass what the child shall have in pass_fds.",
+			Before: "subprocess.Popen(cmd, close_fds=False)",
+			After:  "subprocess.Popen(cmd, pass_fds=(log.fileno(),))",
+		},
+		{Language: "Node", Text: "libuv sets it. What stdio of spawn() names is meant to cross; native add-ons have to set it themselves."},
+		{Language: "Rust", Text: "std sets it. With libc or nix add OFlag::O_CLOEXEC; from_raw_fd() takes what it gets."},
+		{Language: "Java", Text: "ProcessBuilder closes descriptors above 2 in the child; native code has to do so itself."},
+		{Language: "Crystal", Text: "io.close_on_exec = true after opening; what Process.new shall pass goes into input, output and error."},
+		{
+			Language: "shell", Text: "what exec opens, every later command inherits: close it for those that shall not have it, or give it to one command only.",
+			Before: "exec 9>lock; flock 9; daemon &",
+			After:  "exec 9>lock; flock 9; daemon 9>&- &",
+		},
 	},
-	Needs: inspect.SightRun,
+	Needs: inspect.SightTables, Or: inspect.SightRun,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
-		eachCrossing(v, func(c *fdscan.Crossing) {
-			if isListener(c.Descriptor) {
-				return // FD101
+		if v.Run != nil {
+			return descriptorsCrossed(r, v)
+		}
+		for rest := v.Descriptors; len(rest) > 0; {
+			n := 1
+			for n < len(rest) && rest[n].Process == rest[0].Process {
+				n++
 			}
-			findings = append(findings, crossing(r, c, fmt.Sprintf("%s carries fd %d, %s of %s, across the exec of %q: it lacks FD_CLOEXEC%s",
-				who(c.Process), c.FD, what(c.Descriptor), who(c.From), command(c.Process), others(c))))
-		})
+			findings = append(findings, carried(r, v, rest[:n])...)
+			rest = rest[n:]
+		}
 		return findings
 	},
-	Starved: unreadTables,
+	Starved: func(v *inspect.View) string {
+		if v.Run != nil {
+			return unreadTables(v)
+		}
+		return inspect.UnreadHolders(v.Snapshot)
+	},
 })
 
-// unreadTables says that descriptor tables of a followed command could not be
-// read.
-func unreadTables(v *inspect.View) string {
-	for _, g := range v.Run.Unread {
-		return fmt.Sprintf("the descriptors of pid %d could not be read: %s", g.PID, g.Err)
+// carried makes a finding of those descriptors of one process that have crossed
+// an exec for nothing, one for each process that they come from.
+func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor) (findings []inspect.Finding) {
+	strays := slices.DeleteFunc(slices.Clone(descriptors), func(d *fdscan.Descriptor) bool { return !isStray(v, d) })
+	for len(strays) > 0 {
+		first := strays[0]
+		fromAnother := func(d *fdscan.Descriptor) bool { return d.From != first.From }
+		same := slices.DeleteFunc(slices.Clone(strays), fromAnother)
+		strays = slices.DeleteFunc(strays, func(d *fdscan.Descriptor) bool { return d.From == first.From })
+		var what, about []string
+		for _, d := range same {
+			what = append(what, fmt.Sprintf("fd %d %s", d.FD, describe(d)))
+			about = append(about, d.Kind.Name)
+		}
+		slices.Sort(about)
+		message := fmt.Sprintf("%s carries a descriptor of %s across exec: %s", who(first.Process), who(first.From), what[0])
+		if n := len(what); n > 1 {
+			message = fmt.Sprintf("%s carries %d descriptors of %s across exec: %s", who(first.Process), n, who(first.From), enumerate(what))
+		}
+		f := inspect.NewProcessFinding(r, first.Process, first.FD, message, append(about, first.From.Comm)...)
+		f.Inode = first.Inode
+		for _, w := range what {
+			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
+		}
+		if !slices.ContainsFunc(same, func(d *fdscan.Descriptor) bool { return !slices.Contains(memoryDevices, d.Link) }) {
+			f.Severity = inspect.Note
+		}
+		f.Next = append([]string{fmt.Sprintf("stray scan --fds -p %d", first.Process.PID)}, f.Next...)
+		findings = append(findings, f)
 	}
-	return ""
+	return findings
+}
+
+// memoryDevices keep nothing that anybody could miss (mem(4), random(4)).
+var memoryDevices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+
+// isStray reports a descriptor that has crossed an exec and that the program
+// does not know.
+func isStray(v *inspect.View, d *fdscan.Descriptor) bool {
+	p := d.Process
+	switch e := p.Evidence; {
+	case d.From == nil, d.FD <= 2, e == nil:
+		return false
+	case e.HandOvers[d.FD] != "", e.Activated > 0 && d.FD < 3+e.Activated:
+		return false
+	case d.Socket != nil && toldAlready(v, d):
+		return false
+	case slices.ContainsFunc(e.Waits, func(w fdscan.Wait) bool { return slices.Contains(w.Suspects, d.FD) }):
+		return false
+	}
+	return !waitsForChildren(v.Parent(p))
+}
+
+// toldAlready reports a socket that other rules speak of.
+func toldAlready(v *inspect.View, d *fdscan.Descriptor) bool {
+	i := slices.IndexFunc(v.Sockets, func(s *inspect.Socket) bool { return s.Socket == d.Socket })
+	if i < 0 {
+		return false
+	}
+	s := v.Sockets[i]
+	return s.IsPort() || slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return h.Process == d.Process && h.Origin.Leak })
+}
+
+// waitsForChildren reports a process all of whose threads are in wait(2): it can
+// do nothing before a child has ended.
+func waitsForChildren(p *fdscan.Process) bool {
+	if p == nil || p.Evidence == nil || len(p.Evidence.Waits) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(p.Evidence.Waits, func(w fdscan.Wait) bool { return w.Call != "wait4" && w.Call != "waitid" })
+}
+
+// describe says what a descriptor refers to.
+func describe(d *fdscan.Descriptor) string {
+	switch {
+	case d.Target != "":
+		return d.Target
+	case strings.HasPrefix(d.Link, "/"):
+		return d.Link
+	}
+	return d.Kind.Name
+}
+
+// mostEnumerated is how many things a message names before it counts the rest.
+const mostEnumerated = 4
+
+func enumerate(words []string) string {
+	if len(words) <= mostEnumerated {
+		return strings.Join(words, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(words[:mostEnumerated], ", "), len(words)-mostEnumerated)
 }

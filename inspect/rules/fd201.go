@@ -24,7 +24,7 @@ Many programs leave the rest to exit on purpose: hence a note, and
 --open-at-exit for those who mean to close everything.`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "close(2), fclose(3) on every way out; atexit(3) for what lives as long as the program."},
-		{Language: "C++", Text: "an owner with a destructor; exit(3) and quick_exit(3) run no destructors of local objects."},
+		{Language: "C++/Asio", Text: "an owner with a destructor; exit(3) and quick_exit(3) run no destructors of local objects."},
 		{Language: "Go", Text: "defer f.Close(); os.Exit and log.Fatal run no deferred calls."},
 		{Language: "Python", Text: "with open(…) as f; -W error::ResourceWarning shows where one was forgotten."},
 		{Language: "Node", Text: "await handle.close(); server.close() and socket.destroy() before the end."},

@@ -60,7 +60,7 @@ func leftBehind(r *inspect.Rule, s *fdscan.Survivor) inspect.Finding {
 	if len(holds) > 0 {
 		message += " and holds " + strings.Join(holds, "; and ")
 	}
-	f := inspect.NewProcessFinding(r, s.Process, message, parts...)
+	f := inspect.NewProcessFinding(r, s.Process, -1, message, parts...)
 	if len(holds) == 0 {
 		f.Severity = inspect.Warning
 	}

@@ -137,7 +137,7 @@ func growthFinding(r *inspect.Rule, v *inspect.View, t *fdscan.Table, trend *ins
 
 // tableFinding is a finding about what a table holds too much of.
 func tableFinding(r *inspect.Rule, t *fdscan.Table, item fdscan.Item, message string) inspect.Finding {
-	f := inspect.NewProcessFinding(r, t.Process, message, item.Kind, item.Target)
+	f := inspect.NewProcessFinding(r, t.Process, -1, message, item.Kind, item.Target)
 	f.Next = append([]string{fmt.Sprintf("stray scan -p %d --fds", t.Process.PID)}, f.Next...)
 	return f
 }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"stray/fdscan"
@@ -19,16 +20,42 @@ func eachCrossing(v *inspect.View, f func(*fdscan.Crossing)) {
 	}
 }
 
-// crossing returns a finding of r about c.
+// descriptorsCrossed are the descriptors, other than listeners, that crossed an
+// exec while a command was followed.
+func descriptorsCrossed(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
+	eachCrossing(v, func(c *fdscan.Crossing) {
+		if isListener(c.Descriptor) {
+			return // FD101
+		}
+		findings = append(findings, crossing(r, c, fmt.Sprintf("%s carries fd %d, %s of %s, across the exec of %q: it lacks FD_CLOEXEC%s",
+			who(c.Process), c.FD, what(c.Descriptor), who(c.From), command(c.Process), others(c))))
+	})
+	return findings
+}
+
+// unreadTables says that descriptor tables of a followed command could not be
+// read.
+func unreadTables(v *inspect.View) string {
+	for _, g := range v.Run.Unread {
+		return fmt.Sprintf("the descriptors of pid %d could not be read: %s", g.PID, g.Err)
+	}
+	return ""
+}
+
+// crossing returns a finding of r about c, which is an error: it was seen.
 func crossing(r *inspect.Rule, c *fdscan.Crossing, message string) inspect.Finding {
 	f := inspect.NewDescriptorFinding(r, c.Descriptor, c.From, message)
 	f.Evidence = []string{
 		fmt.Sprintf("fd %d (%s) came from pid %d, %q", c.FD, c.Link, c.From.PID, command(c.From)),
 		fmt.Sprintf("it crossed the exec of %q in pid %d: nothing in its arguments or environment names it", command(c.Process), c.Process.PID),
 	}
-	if c.Plumbing != "" {
+	f.Severity = inspect.Error
+	switch {
+	case c.Plumbing != "":
 		f.Severity = inspect.Note
 		f.Evidence = append(f.Evidence, c.Plumbing)
+	case slices.Contains(memoryDevices, c.Link):
+		f.Severity = inspect.Note
 	}
 	return f
 }

@@ -40,3 +40,18 @@ func BenchmarkFreeUnprivileged(b *testing.B) {
 		exit:     1,
 	}.bench(b)
 }
+
+func BenchmarkScan(b *testing.B) {
+	row{
+		question: "what leaks on this machine",
+		worlds:   everywhere(),
+		ours:     []string{"scan", "--fail-on", "none"},
+		prints:   "the worst findings, with their evidence from every descriptor and close-on-exec of every listener",
+		peers: []command{{
+			name: "lsof", argv: []string{"lsof", "-nP"},
+			prints: "command, pid, user, fd, type, device, size, node and name of every descriptor",
+		}},
+		grows: true,
+		bars:  []bar{{"medium", "lsof", 8}, {"large", "lsof", 8}},
+	}.bench(b)
+}

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -29,12 +30,16 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	switch {
 	case p.image.carried.has(e):
 		return true // it has crossed before, and been told of then
-	case p.copied && !shared && t.prepared(p, now, e), !p.copied && p.image.exe == now.exe:
+	case p.copied && !shared && t.prepared(p, now, e):
 		// Done by who knew of this exec: between fork and exec the descriptor was
-		// put there, or FD_CLOEXEC taken off. Or the program executes itself
-		// anew, and goes on with what it has. A server that gets a socket in
-		// this way answers for it from now on.
-		return !strings.HasPrefix(e.link, "socket:[")
+		// put there, or FD_CLOEXEC taken off. A server that gets a socket in this
+		// way answers for it from now on.
+		return !isSocket(e)
+	case !p.copied && p.image.exe == now.exe:
+		// The program executes itself anew, and goes on with what it has.
+		return !isSocket(e)
+	case !isSocket(e) && t.isOwnCommand(p.image, now):
+		return true
 	}
 	l := p.image.leaks[e]
 	if l == nil {
@@ -54,6 +59,32 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	t.count(p, l, now, e)
 	return true
 }
+
+func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }
+
+// isOwnCommand reports that a program has executed itself to carry out one of its
+// commands, as git(1) does: then no other program has got anything. A file as
+// the first argument is what an interpreter executes, which is another program.
+func (t *tree) isOwnCommand(before, now *image) bool {
+	if len(now.argv) < 2 || !word.MatchString(now.argv[1]) || !sameProgram(before.exe, now.exe) {
+		return false
+	}
+	return unix.Access(t.path(now.pid, "cwd/"+now.argv[1]), unix.F_OK) != nil
+}
+
+// sameProgram reports whether two paths lead to one program: to one file, or to
+// copies of it, since packages copy what a build has linked.
+func sameProgram(a, b string) bool {
+	if a == b || path.Base(a) != path.Base(b) {
+		return a == b && a != ""
+	}
+	infoA, err1 := os.Stat(a)
+	infoB, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && infoA.Size() == infoB.Size() && infoA.ModTime().Equal(infoB.ModTime())
+}
+
+// word is what commands of programs look like: rev-list.
+var word = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // prepared reports whether a copy has made ready, for the program that it was to
 // execute, what it did not have, or could not pass on, from its start.

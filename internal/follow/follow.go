@@ -47,10 +47,13 @@ type Run struct {
 	Snapshot *fdscan.Snapshot
 	// Unread are the descriptor tables that could not be read, one for each reason.
 	Unread []fdscan.Gap
-	// Unprivileged is a program that got no privileges because it was followed
-	// by somebody without any; nil for none.
-	Unprivileged *fdscan.Process
-	left         []int // pidfds of the survivors
+	// Unprivileged is a program with the setuid or setgid bit, or capabilities,
+	// that got no privilege, because somebody without CAP_SYS_PTRACE followed it
+	// or, when NoNewPrivileges is set, in any case (PR_SET_NO_NEW_PRIVS); nil for
+	// none.
+	Unprivileged    *fdscan.Process
+	NoNewPrivileges bool
+	left            []int // pidfds of the survivors
 }
 
 // Start runs the command to its end. The error is for what has kept it from
@@ -67,9 +70,10 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	defer signals.stop()
-	t := newTree(procRoot, reader)
-	t.watchSetuid = unix.Geteuid() != 0
-	r := &Run{Sampled: o.Sample}
+	t := newTree(procRoot, reader) // which knows the children of before
+	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
+	t.watchPrivilege = r.NoNewPrivileges || !o.Sample && !fdscan.HasCapability(unix.CAP_SYS_PTRACE)
 	end := &tracee.Followed{}
 	if !o.Sample {
 		end, err = tracee.Follow(o.Command, tracee.FollowOptions{Grace: o.Grace, Hurry: signals.hurry, Launched: signals.to, Ended: signals.nobody}, t)
@@ -91,6 +95,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
 	err = r.survivors(ctx, t, end.Survivors)
 	release()
+	t.reap()
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +111,8 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 // followed.
 var procRoot = (&fdscan.Scanner{}).ProcRoot()
 
-// survivors looks at the processes that are left.
+// survivors looks at the processes that are left. Others cannot hold what these
+// have opened, unless somebody has sent it to them.
 func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
 	slices.Sort(pids)
 	r.Snapshot = t.reader.Snapshot()
@@ -125,7 +131,7 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
 	if len(targets) == 0 {
 		return nil
 	}
-	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets})
+	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets, PIDs: pids})
 	if err != nil {
 		return fmt.Errorf("look at what is left behind: %w", err)
 	}
@@ -160,7 +166,7 @@ func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 				s.Ports = append(s.Ports, d)
 			}
 		}
-		if t.reader.Locked(pid, e.fd) {
+		if len(d.Locks) > 0 {
 			s.Locked = append(s.Locked, d)
 		}
 	}
@@ -203,7 +209,10 @@ func ends(pidfd int, patience time.Duration) bool {
 		n, err := unix.Poll(watched, max(0, int(time.Until(end).Milliseconds())))
 		switch {
 		case n > 0:
-			unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
+			// Until the thread that has followed it is gone, it cannot be reaped:
+			// a moment. It is not ours if somebody else has become the reaper.
+			for unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil) == unix.EINTR {
+			}
 			return true
 		case err != unix.EINTR:
 			return false

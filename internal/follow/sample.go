@@ -3,8 +3,6 @@ package follow
 import (
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +36,11 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	end := &tracee.Followed{}
 	var deadline time.Time
 	for {
-		t.look(own, 0)
+		for _, child := range t.children(own) {
+			if !slices.Contains(t.strangers, child) {
+				t.look(child, own)
+			}
+		}
 		var status unix.WaitStatus
 		if got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil); err == nil && got == pid {
 			end.Status, end.Took = status, time.Since(began)
@@ -58,24 +60,11 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	return end, nil
 }
 
-// look looks at the children of a process, and theirs. Below the caller, parent
-// is 0.
+// look looks at a process and its descendants.
 func (t *tree) look(pid, parent int) {
-	if parent != 0 {
-		t.see(pid, parent)
-	}
-	tasks, err := os.ReadDir(t.path(pid, "task"))
-	if err != nil {
-		return
-	}
-	for _, task := range tasks {
-		// Needs CONFIG_PROC_CHILDREN, which every distribution has.
-		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				t.look(child, pid)
-			}
-		}
+	t.see(pid, parent)
+	for _, child := range t.children(pid) {
+		t.look(child, pid)
 	}
 }
 
@@ -100,6 +89,7 @@ func (t *tree) see(pid, parent int) {
 	}
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
+	now.received = entries
 	for _, e := range entries {
 		if t.link(parent, e.fd) != e.link || t.closing(parent, e.fd) != no || t.closing(pid, e.fd) != no {
 			continue

@@ -3,6 +3,7 @@ package follow
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,14 +22,16 @@ type tree struct {
 	streams   map[string]string // what the command writes its output to, by link
 	processes map[int]*process
 	total     int // processes so far
+	ended     int
+	strangers []int // children that the caller had before: not of this tree
 
 	crossings tally[fdscan.Crossing]
 	unclosed  tally[fdscan.Unclosed]
 	// unprivileged is the first program with a setuid or setgid bit, or file
 	// capabilities, that got no privilege because of its tracer.
-	unprivileged *fdscan.Process
-	watchSetuid  bool // the tracer is not privileged
-	gaps         map[string]fdscan.Gap
+	unprivileged   *fdscan.Process
+	watchPrivilege bool
+	gaps           map[string]fdscan.Gap
 }
 
 // process is a living process of the tree.
@@ -72,18 +75,20 @@ type image struct {
 	// full is all that is known of the process; nil until it is asked for, and
 	// then what is left to be read.
 	full *fdscan.Process
-	// carried is what came across the exec without being meant for the program:
-	// it is not the program's own, nor what it passes on its fault.
-	carried table
+	// received is what came across the exec. Of that, carried was not meant for
+	// the program: what it passes on of it is not its fault.
+	received, carried table
 	// leaks are what is known of its descriptors that have crossed an exec.
 	leaks map[entry]*leak
 }
 
 func newTree(root string, reader *fdscan.Reader) *tree {
-	return &tree{
+	t := &tree{
 		root: root, reader: reader, tables: tableReader{root: root}, processes: map[int]*process{},
 		crossings: newTally[fdscan.Crossing](), unclosed: newTally[fdscan.Unclosed](), gaps: map[string]fdscan.Gap{},
 	}
+	t.strangers = t.children(os.Getpid())
+	return t
 }
 
 // Started implements tracee.Watcher: what the command has now is the caller's.
@@ -91,7 +96,9 @@ func (t *tree) Started(pid int) {
 	passed, err := t.tables.everything(pid)
 	t.unread(pid, err)
 	t.pass(passed)
-	t.add(pid, &process{image: t.readImage(pid)})
+	p := &process{image: t.readImage(pid)}
+	t.add(pid, p)
+	t.checkPrivilege(p.image)
 }
 
 // pass notes what the caller has passed to the command.
@@ -175,11 +182,10 @@ func (t *tree) Execed(pid int) {
 	shared := *p.sharers > 1
 	*p.sharers-- // exec leaves a shared table
 	*p = process{pid: pid, parent: p.parent, image: t.readImage(pid), sharers: new(1)}
-	if t.watchSetuid {
-		t.checkPrivilege(p.image)
-	}
+	t.checkPrivilege(p.image)
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
+	p.image.received = entries
 	for _, e := range entries {
 		if t.crossed(&before, shared, p.image, e) {
 			p.image.carried = append(p.image.carried, e)
@@ -204,7 +210,7 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 
 // opened reports whether the process has opened this itself.
 func (p *process) opened(e entry) bool {
-	if p.image.carried.has(e) {
+	if p.image.received.has(e) {
 		return false
 	}
 	for _, i := range p.inherited {
@@ -221,6 +227,42 @@ func (t *tree) Ended(pid int) {
 		*p.sharers--
 		delete(t.processes, pid)
 	}
+	const often = 256
+	if t.ended++; t.ended%often == 0 {
+		t.reap()
+	}
+}
+
+// reap reaps what has ended under parents that have ended without having waited
+// for it: that falls to the caller, as the subreaper. What is followed still is
+// left alone: its end has yet to be told.
+func (t *tree) reap() {
+	for _, child := range t.children(os.Getpid()) {
+		if slices.Contains(t.strangers, child) || t.processes[child] != nil {
+			continue
+		}
+		if text, err := os.ReadFile(t.path(child, "status")); err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) {
+			unix.Wait4(child, nil, unix.WNOHANG, nil)
+		}
+	}
+}
+
+// children returns the children of all threads of a process. It needs
+// CONFIG_PROC_CHILDREN, which every distribution has.
+func (t *tree) children(pid int) (children []int) {
+	tasks, err := os.ReadDir(t.path(pid, "task"))
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
 }
 
 // readImage reads what a process runs.
@@ -269,14 +311,15 @@ func (t *tree) unread(pid int, err error) {
 // checkPrivilege notes a program that would have got privileges, had it not been
 // followed by somebody without any.
 func (t *tree) checkPrivilege(i *image) {
-	if t.unprivileged != nil {
+	if !t.watchPrivilege || t.unprivileged != nil {
 		return
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(t.path(i.pid, "exe"), &st); err != nil || st.Mode&(unix.S_ISUID|unix.S_ISGID) == 0 {
+	if err := unix.Stat(t.path(i.pid, "exe"), &st); err != nil {
 		return
 	}
-	if st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid() {
+	capabilities, _ := unix.Getxattr(t.path(i.pid, "exe"), "security.capability", nil)
+	if capabilities > 0 || st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid() {
 		t.unprivileged = t.process(i)
 	}
 }

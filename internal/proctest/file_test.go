@@ -7,24 +7,41 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/testenv"
 )
 
 func TestMake(t *testing.T) {
 	want := map[string]string{
-		"eventfd": "anon_inode:[eventfd]", "timerfd": "anon_inode:[timerfd]", "signalfd": "anon_inode:[signalfd]",
-		"inotify": "anon_inode:inotify", "memfd": "/memfd:proctest (deleted)", "pidfd": "pid",
+		"bpf-link": "anon_inode:bpf_link", "bpf-map": "anon_inode:bpf-map", "bpf-prog": "anon_inode:bpf-prog", "bpf-stats": "anon_inode:bpf-stats",
+		"btf": "anon_inode:btf", "eventfd": "anon_inode:[eventfd]", "fanotify": "anon_inode:[fanotify]", "fscontext": "anon_inode:[fscontext]",
+		"inotify": "anon_inode:inotify", "kvm": "anon_inode:kvm-vm", "landlock-ruleset": "anon_inode:[landlock-ruleset]",
+		"memfd": "/memfd:proctest (deleted)", "memfd_secret": "/secretmem (deleted)", "mount": "/", "mqueue": "/proctest-", "netlink": "socket:[",
+		"packet": "socket:[", "perf_event": "anon_inode:[perf_event]", "pidfd": "pid", "seccomp-notify": "anon_inode:seccomp notify",
+		"signalfd": "anon_inode:[signalfd]", "timerfd": "anon_inode:[timerfd]", "tun": "/dev/net/tun", "userfaultfd": "anon_inode:[userfaultfd]",
+		"vsock": "socket:[", "xdp": "socket:[",
 	}
 	for kind := range makers {
-		p := Start(t, fmt.Sprintf("make %s name=open; make %s name=closed cloexec=1 fd=30; exec { }", kind, kind))
-		if link := links(process(p.PID))[p.Descriptor("open").FD]; want[kind] == "" || !strings.Contains(link, want[kind]) {
-			t.Errorf("%s is %s", kind, link)
-		}
-		if p.CloseOnExec(t, "open") || !p.CloseOnExec(t, "closed") {
-			t.Errorf("%s: close-on-exec is not what was said", kind)
-		}
-		if got := links(process(p.Children[0].PID)); len(got) != 4 {
-			t.Errorf("%s: the child holds %v", kind, got)
-		}
+		t.Run(kind, func(t *testing.T) {
+			testenv.NeedWorking(t, kind, TryMake(kind))
+			p := Start(t, fmt.Sprintf("make %s name=open; make %s name=closed cloexec=1 fd=30; exec { }", kind, kind))
+			if link := links(process(p.PID))[p.Descriptor("open").FD]; want[kind] == "" || !strings.Contains(link, want[kind]) {
+				t.Errorf("it is %s", link)
+			}
+			if p.CloseOnExec(t, "open") || !p.CloseOnExec(t, "closed") {
+				t.Error("close-on-exec is not what was said")
+			}
+			if got := links(process(p.Children[0].PID)); len(got) != 4 {
+				t.Errorf("the child holds %v", got)
+			}
+		})
+	}
+}
+
+func TestPTY(t *testing.T) {
+	p := Start(t, "pty name=p")
+	if master, slave := links(process(p.PID))[p.Descriptor("p").FD], links(process(p.PID))[p.Descriptor("p2").FD]; !strings.HasSuffix(master, "/ptmx") || !strings.HasPrefix(slave, "/dev/pts/") {
+		t.Errorf("ends %s and %s", master, slave)
 	}
 }
 

@@ -2,17 +2,21 @@ package proctest
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
+// openFlags are the words for flags of open(2); none is no flag.
+var openFlags = map[string]int{
+	"": 0, "append": unix.O_APPEND, "direct": unix.O_DIRECT, "directory": unix.O_DIRECTORY, "nofollow": unix.O_NOFOLLOW, "nonblock": unix.O_NONBLOCK,
+	"path": unix.O_PATH, "tmpfile": unix.O_TMPFILE,
+}
+
 var _ = define(&specification{
-	usage: "open PATH [name=N fd=N cloexec=0|1 write=0|1 create=0|1]",
-	text:  "opens a file, for reading unless said.",
-	min:   1, max: 1, options: []string{"name", "fd", "cloexec", "write", "create"},
+	usage: "open PATH [name=N fd=N cloexec=0|1 write=0|1 create=0|1 flags=FLAG,…]",
+	text:  "opens a file, for reading unless said. The flags are append, direct, directory, nofollow, nonblock, path and tmpfile.",
+	min:   1, max: 1, options: []string{"name", "fd", "cloexec", "write", "create", "flags"},
 	run: func(r *role, op *operation) error {
 		flags := op.cloexec()
 		if op.on("write") {
@@ -20,6 +24,13 @@ var _ = define(&specification{
 		}
 		if op.on("create") {
 			flags |= unix.O_CREAT
+		}
+		for word := range strings.SplitSeq(op.option("flags", ""), ",") {
+			flag, known := openFlags[word]
+			if !known {
+				return fmt.Errorf("unknown flag %q", word)
+			}
+			flags |= flag
 		}
 		fd, err := unix.Open(op.Args[0], flags, 0o600)
 		if err != nil {
@@ -46,45 +57,6 @@ var _ = define(&specification{
 	},
 })
 
-// makers make what needs no path, by the name that the link in /proc/PID/fd
-// has. The flag is O_CLOEXEC or 0.
-var makers = map[string]func(flag int) (int, error){
-	"eventfd":  func(flag int) (int, error) { return unix.Eventfd(0, flag) },
-	"timerfd":  func(flag int) (int, error) { return unix.TimerfdCreate(unix.CLOCK_MONOTONIC, flag) },
-	"signalfd": func(flag int) (int, error) { return unix.Signalfd(-1, &unix.Sigset_t{}, flag) },
-	"inotify":  unix.InotifyInit1,
-	"memfd": func(flag int) (int, error) {
-		if flag != 0 {
-			flag = unix.MFD_CLOEXEC
-		}
-		return unix.MemfdCreate("proctest", flag)
-	},
-	"pidfd": func(flag int) (int, error) {
-		fd, err := unix.PidfdOpen(unix.Getpid(), 0)
-		if err == nil && flag == 0 { // it is always made close-on-exec
-			_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
-		}
-		return fd, err
-	},
-}
-
-var _ = define(&specification{
-	usage: "make " + strings.Join(slices.Sorted(maps.Keys(makers)), "|") + " [name=N fd=N cloexec=0|1]",
-	text:  "makes a descriptor of that kind.",
-	min:   1, max: 1, options: []string{"name", "fd", "cloexec"},
-	run: func(r *role, op *operation) error {
-		maker, ok := makers[op.Args[0]]
-		if !ok {
-			return fmt.Errorf("unknown kind of descriptor")
-		}
-		fd, err := maker(op.cloexec())
-		if err != nil {
-			return err
-		}
-		return r.keep(op, fd, op.Args[0])
-	},
-})
-
 var _ = define(&specification{
 	usage: "map [FD]",
 	text:  "maps the first page of a file into memory, for ever: it stays held when the descriptor is closed.",
@@ -101,16 +73,27 @@ var _ = define(&specification{
 })
 
 var _ = define(&specification{
-	usage: "lock [FD]",
-	text:  "takes an exclusive flock(2) on the file, which belongs to the open file description.",
-	max:   1,
+	usage: "lock [FD] [by=flock|posix|ofd]",
+	text: "takes an exclusive lock: a flock(2) of the file, unless said, or of its bytes 10 to 14. The first and the last belong to the open file " +
+		"description, the second to the process.",
+	max: 1, options: []string{"by"},
 	compile: func(t *table, op *operation) (program, error) {
 		e, err := t.find(first(op.Args))
 		if err != nil {
 			return nil, err
 		}
 		var p program
-		p.add(unix.SYS_FLOCK, uintptr(e.FD), unix.LOCK_EX|unix.LOCK_NB)
+		region := &unix.Flock_t{Type: unix.F_WRLCK, Whence: unix.SEEK_SET, Start: 10, Len: 5}
+		switch by := op.option("by", "flock"); by {
+		case "flock":
+			p.add(unix.SYS_FLOCK, uintptr(e.FD), unix.LOCK_EX|unix.LOCK_NB)
+		case "posix":
+			p.add(unix.SYS_FCNTL, uintptr(e.FD), unix.F_SETLK, pointer(region)).keep = region
+		case "ofd":
+			p.add(unix.SYS_FCNTL, uintptr(e.FD), unix.F_OFD_SETLK, pointer(region)).keep = region
+		default:
+			return nil, fmt.Errorf("unknown lock %q", by)
+		}
 		return p, nil
 	},
 })

@@ -140,3 +140,12 @@ func NeedIPv6(t testing.TB) {
 		unmet(t, "this test needs IPv6: [::1] cannot be bound: %v", err)
 	}
 }
+
+// NeedWorking skips the test unless err, which came of trying what it is about,
+// is nil.
+func NeedWorking(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		unmet(t, "this test needs %s: %v", what, err)
+	}
+}

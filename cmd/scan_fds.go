@@ -1,0 +1,75 @@
+package cmd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/report"
+)
+
+// listFlags are the flags of scan that list descriptors in place of findings.
+type listFlags struct {
+	on    bool
+	kinds []string
+}
+
+func (a *app) listFlags(c *cobra.Command) *listFlags {
+	l := &listFlags{}
+	f := c.Flags()
+	f.BoolVar(&l.on, "fds", false, "list the descriptors of these processes, or of all, and judge nothing")
+	f.StringSliceVar(&l.kinds, "kind", nil, "with --fds only descriptors of these kinds, such as pipe,eventfd (repeatable)")
+	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp))
+	return l
+}
+
+func kindNames() (names []string) {
+	for _, k := range fdscan.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// find returns the kinds that were named.
+func (l *listFlags) find(c *cobra.Command) (kinds []*fdscan.Kind, err error) {
+	as := func(change map[string]string) string { return again(c, c.Flags().Args(), change) }
+	if len(l.kinds) > 0 && !l.on {
+		return nil, usageError(as(map[string]string{"fds": "true"}), "--kind needs --fds")
+	}
+	for _, name := range l.kinds {
+		k := fdscan.FindKind(strings.ToLower(name))
+		if k == nil {
+			return nil, usageError(as(map[string]string{"kind": "pipe"}), "unknown kind %q: there are %s", name, strings.Join(kindNames(), ", "))
+		}
+		kinds = append(kinds, k)
+	}
+	return kinds, nil
+}
+
+// listDescriptors writes the descriptors of the processes with these pids, or of
+// all when there are none.
+func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlags) error {
+	kinds, err := s.list.find(c)
+	if err != nil {
+		return err
+	}
+	snap, err := (&fdscan.Scanner{}).List(ctx, s.pids)
+	if err != nil {
+		return lookupError(c, err)
+	}
+	outcome := &inspect.Outcome{View: inspect.Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete, PIDs: s.pids}
+	listed := []*fdscan.Descriptor{}
+	for _, d := range snap.Descriptors {
+		if len(kinds) == 0 || slices.ContainsFunc(kinds, d.Kind.Is) {
+			listed = append(listed, d)
+		}
+	}
+	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: c.Name(), Outcome: outcome, Listed: listed}); err != nil {
+		return err
+	}
+	return &exitError{code: s.gate.exitCode(outcome)}
+}

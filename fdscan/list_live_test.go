@@ -1,0 +1,299 @@
+package fdscan_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/internal/proctest"
+	"stray/internal/testenv"
+)
+
+// peers writes the other ends as "pid 7 fd 3".
+func peers(d *fdscan.Descriptor) []string {
+	all := []string{}
+	for _, p := range d.Peers {
+		text := fmt.Sprintf("pid %d fd %d", p.Process.PID, p.FD)
+		if p.TID != 0 {
+			text = fmt.Sprintf("pid %d tid %d fd %d", p.Process.PID, p.TID, p.FD)
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// ends checks that each of the descriptors of both ends names just the others as
+// its peers.
+func ends(t *testing.T, snap *fdscan.Snapshot, one, other []string) {
+	t.Helper()
+	found := 0
+	for _, d := range snap.Descriptors {
+		switch who := fmt.Sprintf("pid %d fd %d", d.Process.PID, d.FD); {
+		case d.TID != 0:
+		case slices.Contains(one, who):
+			found++
+			if diff := cmp.Diff(other, peers(d)); diff != "" {
+				t.Errorf("peers of %s (-want +got):\n%s", who, diff)
+			}
+		case slices.Contains(other, who):
+			found++
+			if diff := cmp.Diff(one, peers(d)); diff != "" {
+				t.Errorf("peers of %s (-want +got):\n%s", who, diff)
+			}
+		}
+	}
+	if found != len(one)+len(other) {
+		t.Errorf("%d of %v and %v are listed", found, one, other)
+	}
+}
+
+func entry(p *proctest.Process, name string) string {
+	return fmt.Sprintf("pid %d fd %d", p.PID, p.Descriptor(name).FD)
+}
+
+func TestPeers(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ script, one, other string }{
+		"pipe":    {"pipe name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"unix":    {"pair name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"pty":     {"pty name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"loop":    {"listen tcp4 " + here + " name=web; connect tcp4 web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"udp":     {"bind udp4 " + here + " name=web; connect udp4 web name=end; fork { close end; serve sleep }; close web", "", ""},
+		"fifo":    {"open " + fifo + " flags=nonblock name=end; open " + fifo + " write=1 name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"session": {"listen unix @stray-peers name=web; connect unix web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			role := proctest.Start(t, test.script)
+			child := role.Children[0]
+			snap := list(t, role.PID, child.PID)
+			if test.one == "" {
+				// A datagram socket that is not connected has no other end.
+				if d := listed(t, snap, role.PID, role.Descriptor("end").FD); len(d.Peers) != 0 {
+					t.Errorf("peers %v", peers(d))
+				}
+				return
+			}
+			ends(t, snap, []string{entry(role, test.one)}, []string{entry(child, test.other)})
+		})
+	}
+}
+
+// Whoever inherits an end has it too, and a thread with a table of its own.
+func TestPeersOfAnInheritedEnd(t *testing.T) {
+	role := proctest.Start(t, "pipe name=end; fork times=2 { close end; serve sleep }; close end2")
+	ends(t, list(t, role.PID, role.Children[0].PID, role.Children[1].PID),
+		[]string{entry(role, "end")}, []string{entry(role.Children[0], "end2"), entry(role.Children[1], "end2")})
+
+	role = proctest.Start(t, "pipe name=end; thread own=1 { close end; serve sleep }; close end2")
+	snap := list(t, role.PID)
+	var thread *fdscan.Descriptor
+	for _, d := range snap.Descriptors {
+		if d.TID != 0 && d.Kind == fdscan.Pipe {
+			thread = d
+		}
+	}
+	if thread == nil || thread.TID == role.PID || len(snap.Tables) != 2 || snap.Tables[1].TID != thread.TID {
+		t.Fatalf("the own table of the thread: %+v, tables %+v", thread, snap.Tables)
+	}
+	if diff := cmp.Diff([]string{entry(role, "end")}, peers(thread)); diff != "" {
+		t.Errorf("peers of the thread (-want +got):\n%s", diff)
+	}
+	want := []string{fmt.Sprintf("pid %d tid %d fd %d", role.PID, thread.TID, thread.FD)}
+	if diff := cmp.Diff(want, peers(listed(t, snap, role.PID, role.Descriptor("end").FD))); diff != "" {
+		t.Errorf("peers of the process (-want +got):\n%s", diff)
+	}
+}
+
+func TestPipeWithoutAnOtherEnd(t *testing.T) {
+	testenv.NeedRoot(t)
+	role := proctest.Start(t, "pipe name=end; close end2")
+	snap := list(t, role.PID)
+	d := listed(t, snap, role.PID, role.Descriptor("end").FD)
+	want := "no process has the other end"
+	if len(snap.Gaps) > 0 { // somebody may have it, who may not be looked into
+		want = ""
+	}
+	if d.Target != want || len(d.Peers) != 0 {
+		t.Errorf("target %q, peers %v; gaps %+v", d.Target, peers(d), snap.Gaps)
+	}
+}
+
+// A lock through an inherited descriptor names its taker; a POSIX lock belongs to
+// the process, through whichever descriptor it was taken.
+func TestLocks(t *testing.T) {
+	directory := t.TempDir()
+	role := proctest.Start(t, fmt.Sprintf(`
+		open %[1]s/a create=1 write=1 name=flock;  lock flock
+		open %[1]s/b create=1 write=1 name=posix;  lock posix by=posix
+		open %[1]s/b name=again
+		open %[1]s/c create=1 write=1 name=ofd;    lock ofd by=ofd
+		fork { serve sleep }`, directory))
+	child := role.Children[0]
+	snap := list(t, role.PID, child.PID)
+	all := func(p *proctest.Process, name string) []fdscan.Lock {
+		return listed(t, snap, p.PID, p.Descriptor(name).FD).Locks
+	}
+	for _, test := range []struct {
+		of   []fdscan.Lock
+		want []fdscan.Lock
+	}{
+		{all(role, "flock"), []fdscan.Lock{{Type: "FLOCK", Access: "WRITE", PID: role.PID, End: -1}}},
+		{all(child, "flock"), []fdscan.Lock{{Type: "FLOCK", Access: "WRITE", PID: role.PID, End: -1}}},
+		{all(role, "posix"), []fdscan.Lock{{Type: "POSIX", Access: "WRITE", PID: role.PID, Start: 10, End: 14}}},
+		{all(role, "again"), []fdscan.Lock{{Type: "POSIX", Access: "WRITE", PID: role.PID, Start: 10, End: 14}}},
+		{all(child, "posix"), nil},
+		{all(role, "ofd"), []fdscan.Lock{{Type: "OFDLCK", Access: "WRITE", Start: 10, End: 14}}},
+		{all(child, "ofd"), []fdscan.Lock{{Type: "OFDLCK", Access: "WRITE", Start: 10, End: 14}}},
+	} {
+		if diff := cmp.Diff(test.want, test.of); diff != "" {
+			t.Errorf("locks (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestOpenFileDescriptions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	role := proctest.Start(t, fmt.Sprintf(`
+		open %[1]s create=1 write=1 name=one; dup one name=copy; open %[1]s write=1 name=two
+		make eventfd name=event; make eventfd name=other
+		fork { serve sleep }`, path))
+	child := role.Children[0]
+	snap := list(t, role.PID, child.PID)
+	number := func(p *proctest.Process, name string) uint64 {
+		return listed(t, snap, p.PID, p.Descriptor(name).FD).Description
+	}
+	for _, name := range []string{"one", "two", "event", "other"} {
+		if a, b := number(role, name), number(child, name); a == 0 || a != b {
+			t.Errorf("%s: parent and child refer to %d and %d", name, a, b)
+		}
+	}
+	if number(role, "one") != number(role, "copy") || number(role, "one") == number(role, "two") || number(role, "event") == number(role, "other") {
+		t.Errorf("one %d, its copy %d, two %d, events %d and %d", number(role, "one"), number(role, "copy"), number(role, "two"), number(role, "event"), number(role, "other"))
+	}
+}
+
+func TestRegularFile(t *testing.T) {
+	directory, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(directory, "a file\nof two lines")
+	role := proctest.Start(t, fmt.Sprintf("open %q create=1 write=1 flags=append name=it; send it 5000; unlink %q; open %q flags=path,directory name=place", path, path, directory))
+	snap := list(t, role.PID)
+	d := listed(t, snap, role.PID, role.Descriptor("it").FD)
+	if d.Kind != fdscan.Regular || d.Link != path || !d.Deleted || d.Pos == nil || *d.Pos != 5000 || d.Size == nil || *d.Size != 5000 || d.Allocated == nil || *d.Allocated < 4096 {
+		t.Errorf("file %+v", d)
+	}
+	if diff := cmp.Diff([]string{"O_RDWR", "O_APPEND"}, d.FlagNames()); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
+	}
+	place := listed(t, snap, role.PID, role.Descriptor("place").FD)
+	if place.Kind != fdscan.Directory || place.Deleted || !slices.Contains(place.FlagNames(), "O_PATH") {
+		t.Errorf("place %+v, flags %v", place, place.FlagNames())
+	}
+}
+
+// What an epoll instance watches is the file, whatever its number means now.
+func TestEpollWatchesWhatWasClosed(t *testing.T) {
+	role := proctest.Start(t, `
+		listen tcp4 127.0.0.1:0 name=web fd=20
+		dup web name=copy
+		pipe name=p
+		epoll web p name=it
+		close web`)
+	d := listed(t, list(t, role.PID), role.PID, role.Descriptor("it").FD)
+	for _, want := range []string{
+		fmt.Sprintf("inode %d, once fd 20, which is closed for in", role.Descriptor("copy").Inode),
+		fmt.Sprintf("fd %d (pipe:[%d]) for in", role.Descriptor("p").FD, role.Descriptor("p").Inode),
+	} {
+		if !strings.Contains(d.Target, want) {
+			t.Errorf("target %q, want %q in it", d.Target, want)
+		}
+	}
+}
+
+func TestPIDFDOfWhatHasEnded(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if d := listed(t, list(t, os.Getpid()), os.Getpid(), fd); d.Kind != fdscan.PIDFD || d.Target != "a process that has ended" {
+		t.Errorf("%s: %q", d.Kind.Name, d.Target)
+	}
+}
+
+// The socket of a process may belong to another network namespace than the
+// process, or be in no table at all.
+func TestListedSockets(t *testing.T) {
+	testenv.NeedNetNS(t)
+	role := proctest.Start(t, `
+		netns { listen tcp4 127.0.0.1:8080 name=far }
+		listen tcp4 127.0.0.1:0 name=web
+		backlog web 2
+		bind udp4 127.0.0.1:0 name=datagram`)
+	snap := list(t, role.PID)
+	target := func(name string) string { return listed(t, snap, role.PID, role.Descriptor(name).FD).Target }
+	web, datagram := role.Socket("web"), role.Socket("datagram")
+	for name, want := range map[string]string{
+		"web":      fmt.Sprintf("tcp %s LISTEN, backlog 2 of ", web.Local),
+		"datagram": fmt.Sprintf("udp %s BOUND", datagram.Local),
+		"far":      "tcp, in no table: not bound yet, or closed",
+	} {
+		if got := target(name); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if got := listed(t, list(t, os.Getpid()), os.Getpid(), fd); got.Kind != fdscan.InetSocket || got.Target != "tcp, in no table: not bound yet, or closed" || got.Socket != nil {
+		t.Errorf("%s: %q", got.Kind.Name, got.Target)
+	}
+}
+
+// A file server that never answers keeps nobody waiting.
+func TestListDoesNotWaitForAFileServer(t *testing.T) {
+	testenv.NeedRoot(t)
+	server, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	testenv.NeedWorking(t, "/dev/fuse", err)
+	directory := t.TempDir()
+	err = unix.Mount("stray", directory, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server))
+	if err != nil {
+		unix.Close(server)
+		testenv.NeedWorking(t, "FUSE", err)
+	}
+	fd, err := unix.Open(directory, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err := unix.Unmount(directory, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	d := listed(t, list(t, os.Getpid()), os.Getpid(), fd)
+	if d.Inode == 0 || d.CloseOnExec == nil || !*d.CloseOnExec {
+		t.Errorf("directory %+v", d)
+	}
+}

@@ -1,0 +1,171 @@
+package fdscan
+
+import (
+	"cmp"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// peers finds who has the other end of each pipe, FIFO, unix socket,
+// pseudoterminal and connection within this machine, by one walk over all
+// processes.
+func (l *lister) peers() error {
+	want := Want{Sockets: map[uint64]bool{}, Pipes: map[uint64]bool{}, Links: map[string]bool{}}
+	for _, d := range l.snap.Descriptors {
+		switch {
+		case d.otherEnd != 0:
+			want.Sockets[d.otherEnd] = true
+		case d.Kind == Pipe:
+			want.Pipes[d.Inode] = true
+		case d.Kind == FIFO && !d.Deleted:
+			want.Links[d.Link] = true
+		case d.Kind == PTY:
+			for _, link := range d.otherTerminals() {
+				want.Links[link] = true
+			}
+		}
+	}
+	if want.empty() && len(want.Links) == 0 {
+		return nil
+	}
+	found := map[any][]Ref{}
+	whole := true
+	err := l.walker().Walk(l.ctx, want, func(r Ref) {
+		switch r.Kind {
+		case RefSocket, RefPipe:
+			found[r.Inode] = append(found[r.Inode], r)
+		case RefLink:
+			found[r.Link] = append(found[r.Link], r)
+		case RefRing, RefFile:
+		}
+	}, func(g Gap) {
+		whole = false
+		g.Op, g.Scope = "look for the other ends: "+g.Op, ScopeDetail
+		l.gap(g)
+	})
+	if err != nil {
+		return err
+	}
+	ends := &endReader{lister: l, read: map[Ref]FDInfo{}}
+	for _, d := range l.snap.Descriptors {
+		switch {
+		case d.otherEnd != 0:
+			l.addPeers(d, found[d.otherEnd], func(Ref) bool { return true })
+		case d.Kind == Pipe && d.Flags != nil:
+			l.addPeers(d, found[d.Inode], func(r Ref) bool { return ends.opposite(d, r) })
+			d.lonely = whole && len(d.Peers) == 0
+		case d.Kind == FIFO && d.Flags != nil:
+			l.addPeers(d, found[d.Link], func(r Ref) bool { return ends.opposite(d, r) && ends.sameFile(d, r) })
+		case d.Kind == PTY:
+			for _, link := range d.otherTerminals() {
+				l.addPeers(d, found[link], func(r Ref) bool { return ends.sameTerminal(d, r) })
+			}
+		}
+	}
+	return nil
+}
+
+// addPeers adds the descriptors that are at the other end.
+func (l *lister) addPeers(d *Descriptor, refs []Ref, opposite func(Ref) bool) {
+	for _, r := range refs {
+		if r.PID == d.Process.PID && r.TID == d.TID && r.FD == d.FD || !opposite(r) {
+			continue
+		}
+		if p := l.process(r.PID); p != nil {
+			d.Peers = append(d.Peers, Peer{Process: p, TID: r.TID, FD: r.FD})
+		}
+	}
+	slices.SortFunc(d.Peers, func(a, b Peer) int {
+		return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID), cmp.Compare(a.FD, b.FD))
+	})
+}
+
+// endReader reads what tells the ends of pipes and terminals apart, once.
+type endReader struct {
+	*lister
+	read map[Ref]FDInfo
+}
+
+// info reads fdinfo of a descriptor that the walk has found. What has been
+// closed since is no end of anything: it can neither read nor write.
+func (e *endReader) info(r Ref) FDInfo {
+	info, known := e.read[r]
+	if !known {
+		info.Flags = unix.O_PATH
+		if text, err := os.ReadFile(e.descriptorPath("fdinfo", r.PID, r.TID, r.FD)); err == nil {
+			info = parseFDInfo(text)
+		}
+		e.read[r] = info
+	}
+	return info
+}
+
+// opposite reports whether one of two ends of a pipe can write and the other
+// read.
+func (e *endReader) opposite(d *Descriptor, r Ref) bool {
+	reads1, writes1 := directions(*d.Flags)
+	reads2, writes2 := directions(e.info(r).Flags)
+	return reads1 && writes2 || writes1 && reads2
+}
+
+// directions are what the access mode allows.
+func directions(flags uint32) (reads, writes bool) {
+	if flags&unix.O_PATH != 0 {
+		return false, false
+	}
+	mode := flags & unix.O_ACCMODE
+	return mode != unix.O_WRONLY, mode != unix.O_RDONLY
+}
+
+// sameFile reports whether a descriptor with the same path leads to the same
+// file: in another mount namespace it may be another.
+func (e *endReader) sameFile(d *Descriptor, r Ref) bool {
+	return exeID(e.descriptorPath("fd", r.PID, r.TID, r.FD)) == FileID{d.Device, d.Inode}
+}
+
+const (
+	ptsDirectory = "/dev/pts/"
+	ptmx         = "/dev/ptmx"
+)
+
+// otherTerminals are the link texts that the other end of a pseudoterminal can
+// have.
+func (d *Descriptor) otherTerminals() []string {
+	if index := d.detail("tty-index"); index != "" {
+		return []string{ptsDirectory + index}
+	}
+	if strings.HasPrefix(d.Link, ptsDirectory) {
+		return []string{ptmx, ptsDirectory + "ptmx"}
+	}
+	return nil
+}
+
+// sameTerminal reports whether a master and a slave belong together: they have
+// one number in one instance of devpts.
+func (e *endReader) sameTerminal(d *Descriptor, r Ref) bool {
+	index, link, pid, slave := d.detail("tty-index"), d.Link, d.Process.PID, e.fileOf(r).Device
+	if index == "" {
+		for _, f := range e.info(r).Details {
+			if f.Name == "tty-index" {
+				index = f.Value
+			}
+		}
+		if strings.TrimPrefix(d.Link, ptsDirectory) != index {
+			return false
+		}
+		link, pid, slave = r.Link, r.PID, d.Device
+	}
+	// The master belongs to the instance that it was opened in, or, at
+	// /dev/ptmx, to the one beside it.
+	directory := ptsDirectory
+	if link != ptmx {
+		directory = strings.TrimSuffix(link, "ptmx")
+	}
+	return exeID(e.path(strconv.Itoa(pid), "root", directory)).Device == slave
+}
+
+func (e *endReader) fileOf(r Ref) FileID { return exeID(e.descriptorPath("fd", r.PID, r.TID, r.FD)) }

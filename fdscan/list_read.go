@@ -1,0 +1,236 @@
+package fdscan
+
+import (
+	"errors"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tableReader reads whole descriptor tables. Its buffer is used for each
+// descriptor.
+type tableReader struct {
+	*Scanner
+	buf  []byte
+	same map[Detail]Detail // what many descriptors have in common, once
+}
+
+func newTableReader(s *Scanner) *tableReader {
+	return &tableReader{Scanner: s, buf: make([]byte, 8<<10), same: map[Detail]Detail{}}
+}
+
+// process reads the tables of a process: its own, and those of threads that have
+// left it, or outlive their leader. What cannot be read is a gap of the first.
+func (r *tableReader) process(pid int) (tables []*openTable) {
+	own := r.table(pid, 0)
+	if own == nil {
+		return nil
+	}
+	own.limit = r.limit(pid)
+	tids, err := listPIDs(r.path(strconv.Itoa(pid), "task"))
+	if err != nil || len(tids) < 2 || r.Detached {
+		return []*openTable{own}
+	}
+	// met holds a thread of each table. That of a leader which has exited is
+	// empty, and compares with none.
+	var met []int
+	if len(own.descriptors) > 0 {
+		met = append(met, pid)
+		tables = append(tables, own)
+	}
+	unknown := 0
+	for _, tid := range tids {
+		if tid == pid {
+			continue
+		}
+		switch same, known := sameTable(met, tid); {
+		case same:
+		case !known:
+			unknown++
+		default:
+			if t := r.table(pid, tid); t != nil {
+				t.limit = own.limit
+				tables, met = append(tables, t), append(met, tid)
+			}
+		}
+	}
+	if len(tables) == 0 {
+		tables = append(tables, own)
+	}
+	if unknown > 0 {
+		g := detailGap("compare the tables of threads", pid, unix.EPERM)
+		g.Err = "kcmp is not permitted: a thread may have a table of its own"
+		tables[0].gaps = append(tables[0].gaps, g)
+	}
+	return tables
+}
+
+// table reads one table; nil when its process has ended.
+func (r *tableReader) table(pid, tid int) *openTable {
+	t := &openTable{tid: tid}
+	var err error
+	t.descriptors, err = r.ReadTable(pid, tid)
+	switch {
+	case gone(err):
+		return nil
+	case err != nil:
+		stat, statErr := readStat(r.path(strconv.Itoa(pid), "stat"))
+		if gone(statErr) {
+			return nil
+		}
+		// A zombie has no table any more, and a kernel thread never had one.
+		if statErr != nil || stat.state != 'Z' && stat.flags&kernelThread == 0 {
+			t.gaps = append(t.gaps, processGap("read "+r.root()+"/PID/fd", pid, err))
+		}
+		return t
+	}
+	slices.SortFunc(t.descriptors, func(a, b *Descriptor) int { return a.FD - b.FD })
+	directory := r.path(strconv.Itoa(pid))
+	if tid != 0 {
+		directory = r.path(strconv.Itoa(pid), "task", strconv.Itoa(tid))
+	}
+	if err := r.contents(directory, t.descriptors); err != nil && !gone(err) {
+		t.gaps = append(t.gaps, detailGap("read fdinfo", pid, err))
+	}
+	return t
+}
+
+// contents reads fdinfo of descriptors, and asks each file what it is.
+func (r *tableReader) contents(directory string, descriptors []*Descriptor) error {
+	links, err := unix.Open(directory+"/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(links)
+	infos, err := unix.Open(directory+"/fdinfo", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(infos)
+	var refused error
+	for _, d := range descriptors {
+		name := strconv.Itoa(d.FD)
+		if !r.Detached {
+			d.ask(links, name)
+		}
+		text, err := r.file(infos, name)
+		if err != nil {
+			refused = err
+			continue
+		}
+		r.note(d, parseFDInfo(text))
+		if d.Kind == IOUring {
+			// It may have been locked at that moment, and tells less then.
+			r.unlock(infos, name, d)
+		}
+	}
+	return refused
+}
+
+// note takes over what fdinfo tells.
+func (r *tableReader) note(d *Descriptor, info FDInfo) {
+	d.CloseOnExec, d.Pos = new(info.CloseOnExec()), &info.Pos
+	d.Flags = new(info.Flags &^ unix.O_CLOEXEC)
+	d.MountID, d.Locks, d.watches = info.MountID, info.Locks, info.Watches
+	if d.Inode == 0 {
+		d.Inode = info.Inode
+	}
+	// Most descriptors have the same few details as many others.
+	for i, f := range info.Details {
+		known, ok := r.same[f]
+		if !ok && len(r.same) < 1<<12 {
+			known, ok = f, true
+			r.same[f] = f
+		}
+		if ok {
+			info.Details[i] = known
+		}
+	}
+	d.Details = info.Details
+}
+
+// unlock reads fdinfo of an io_uring instance again, until nobody holds its lock
+// (as readRing does).
+func (r *tableReader) unlock(infos int, name string, d *Descriptor) {
+	for range ringTries {
+		if d.detail("UserFiles") != "" {
+			return
+		}
+		time.Sleep(ringPause)
+		text, err := r.file(infos, name)
+		if err != nil {
+			return
+		}
+		r.note(d, parseFDInfo(text))
+	}
+}
+
+// file returns the contents of a small file, until the next call.
+func (r *tableReader) file(directory int, name string) ([]byte, error) {
+	fd, err := unix.Openat(directory, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	n := 0
+	for {
+		if n == len(r.buf) {
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+		m, err := unix.Read(fd, r.buf[n:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		case m <= 0:
+			return r.buf[:n], nil
+		default:
+			n += m
+		}
+	}
+}
+
+// ask asks the file itself (statx(2)), from what is cached of it. It is reached
+// through /proc, by no path, and never opened.
+func (d *Descriptor) ask(links int, name string) {
+	if d.Kind == Unreadable {
+		return
+	}
+	var st unix.Statx_t
+	if unix.Statx(links, name, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &st) != nil {
+		return
+	}
+	d.Inode, d.Device, d.mode = st.Ino, unix.Mkdev(st.Dev_major, st.Dev_minor), st.Mode
+	d.Number = unix.Mkdev(st.Rdev_major, st.Rdev_minor)
+	switch d.format() {
+	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFLNK:
+		const sector = 512 // the unit of stx_blocks
+		d.Size, d.Allocated = new(int64(st.Size)), new(int64(st.Blocks*sector))
+	}
+}
+
+// limit is the soft RLIMIT_NOFILE of a process: math.MaxUint64 for none, 0 when
+// it could not be read.
+func (r *tableReader) limit(pid int) (limit uint64) {
+	text, err := os.ReadFile(r.path(strconv.Itoa(pid), "limits"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		rest, ok := strings.CutPrefix(line, "Max open files")
+		fields := strings.Fields(rest)
+		if !ok || len(fields) == 0 {
+			continue
+		}
+		if fields[0] == "unlimited" {
+			return math.MaxUint64
+		}
+		limit, _ = strconv.ParseUint(fields[0], 10, 64)
+	}
+	return limit
+}

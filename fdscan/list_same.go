@@ -1,0 +1,96 @@
+package fdscan
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxCompared bounds how many descriptors that look alike are compared: beyond
+// it the calls would take seconds.
+const maxCompared = 20_000
+
+// sharedDescriptions numbers open file descriptions. Only descriptors that lead
+// to one file can share one, and these agree in all that belongs to it; among
+// them kcmp(2) decides, which orders open file descriptions.
+func (l *lister) sharedDescriptions() {
+	type looks struct {
+		kind          *Kind
+		device, inode uint64
+		flags         uint32
+		count         string // of an eventfd or the like
+	}
+	alike := map[looks][]*Descriptor{}
+	for _, d := range l.snap.Descriptors {
+		if d.Flags == nil {
+			continue
+		}
+		k := looks{kind: d.Kind, device: d.Device, inode: d.Inode, flags: *d.Flags, count: d.detail("eventfd-id")}
+		alike[k] = append(alike[k], d)
+	}
+	var groups [][]*Descriptor
+	for _, group := range alike {
+		switch {
+		case len(group) == 1:
+			groups = append(groups, group)
+		case l.Detached:
+		case len(group) > maxCompared:
+			l.gap(Gap{Op: "kcmp", FD: -1, Err: "more than " + strconv.Itoa(maxCompared) + " descriptors look alike: which of them share an open file description is not told", Scope: ScopeDetail})
+		default:
+			groups = append(groups, l.sameFiles(group)...)
+		}
+	}
+	first := func(group []*Descriptor) *Descriptor { return slices.MinFunc(group, compareDescriptors) }
+	slices.SortFunc(groups, func(a, b []*Descriptor) int { return compareDescriptors(first(a), first(b)) })
+	for i, group := range groups {
+		for _, d := range group {
+			d.Description = uint64(i + 1)
+		}
+	}
+}
+
+// compareDescriptors orders by process, thread and number.
+func compareDescriptors(a, b *Descriptor) int {
+	return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID), cmp.Compare(a.FD, b.FD))
+}
+
+// sameFiles splits descriptors into those of one open file description each. If
+// any comparison fails nothing is known of the group.
+func (l *lister) sameFiles(group []*Descriptor) (groups [][]*Descriptor) {
+	var failed error
+	order := func(a, b *Descriptor) int {
+		if failed != nil {
+			return 0
+		}
+		n, err := compareFiles(a, b)
+		if err != nil {
+			failed = err
+		}
+		return n
+	}
+	slices.SortFunc(group, order)
+	for rest := group; len(rest) > 0 && failed == nil; {
+		n := 1
+		for n < len(rest) && order(rest[0], rest[n]) == 0 {
+			n++
+		}
+		groups, rest = append(groups, rest[:n:n]), rest[n:]
+	}
+	if failed != nil {
+		if !gone(failed) && failed != unix.EBADF {
+			l.gap(detailGap("kcmp", group[0].Process.PID, failed))
+		}
+		return nil
+	}
+	return groups
+}
+
+// compareFiles orders the open file descriptions of two descriptors: 0 when they
+// are one (kcmp(2), KCMP_FILE).
+func compareFiles(a, b *Descriptor) (order int, err error) {
+	const kcmpFile = 0
+	task := func(d *Descriptor) uintptr { return uintptr(cmp.Or(d.TID, d.Process.PID)) }
+	return kcmp(task(a), task(b), kcmpFile, uintptr(a.FD), uintptr(b.FD))
+}

@@ -1,0 +1,138 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"stray/fdscan"
+	"stray/inspect"
+)
+
+var _ = register(&inspect.Rule{
+	ID:       "FD104",
+	Name:     "connection-shared",
+	Severity: inspect.Warning,
+	Title:    "a connection in a process that has no use for it: close sends no FIN",
+	Text: `A connected socket lives until the last of its descriptors is closed. When a
+second process keeps one, the first can close its own, and nothing happens: no
+FIN is sent, the peer waits for an end that does not come, and the port stays in
+use. Most often a server has forked while it had connections open, or has
+forgotten to close its own copy after handing the connection to a child.
+
+One connection in two processes is no fault in itself: servers that separate
+privileges work like that. A holder is named here when its lack of use shows:
+
+- a program that came by exec and has no call to use a socket with;
+- a copy made by fork that keeps the listener in the same way, and accepts
+  nothing;
+- a copy made by fork of which every thread waits for something that is no
+  descriptor, while another process waits on the connection;
+- a server that waits for the next connection on its listener, while a child of
+  its own waits on this one.
+
+Not reported: a process that waits for a child (sshd, inetd), or that waits on
+other descriptors without serving the listener; what arguments or environment
+hand over; what is standard input or output.`,
+	Cures: []inspect.Cure{
+		{
+			Language: "C", Text: "after fork, close in the parent what the child serves, and in the child what it does not; accept with SOCK_CLOEXEC, so that no program gets it by exec.",
+			Before: "int c = accept(l, NULL, NULL);\nif (fork() == 0) {\n    serve(c);\n    _exit(0);\n}",
+			After:  "int c = accept4(l, NULL, NULL, SOCK_CLOEXEC);\nif (fork() == 0) {\n    close(l);\n    serve(c);\n    _exit(0);\n}\nclose(c);",
+		},
+		{Language: "C++/Asio", Text: "in the child of a fork close every accepted socket besides the acceptor, then io_context.notify_fork(execution_context::fork_child). Asio sets FD_CLOEXEC on none of them."},
+		{Language: "Go", Text: "package net sets FD_CLOEXEC. (*net.TCPConn).File() makes a copy: close it, and pass in ExtraFiles only what the child shall use."},
+		{Language: "Python", Text: "after os.fork() close the connection in the process that does not serve it; multiprocessing.set_start_method('spawn') starts without any. shutdown(SHUT_RDWR) ends a connection whoever else holds it."},
+		{Language: "Node", Text: "child_process.spawn() passes only what stdio names. After subprocess.send('socket', socket) the parent lets go of it unless keepOpen is set."},
+		{Language: "Rust", Text: "std sets FD_CLOEXEC. With libc::fork() drop the TcpStream on the side that does not serve it."},
+		{Language: "Java", Text: "ProcessBuilder closes descriptors above 2 in the child; native code that forks has to do so itself."},
+		{Language: "Crystal", Text: "socket.close_on_exec = true for accepted and client sockets too: older versions set it for neither. After Process.fork close it on one side."},
+		{Language: "shell", Text: "close it for the child: helper 5>&- (with the number of the descriptor)."},
+	},
+	Needs: inspect.SightSockets,
+	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
+		var kept []*keptConnections
+		for _, s := range v.Sockets {
+			if s.IsPort() || !s.Protocol.Stream() || s.Remote.Port == 0 {
+				continue
+			}
+			for i, h := range s.Holders {
+				why := uselessCopy(v, s, h)
+				sameProcess := func(o *inspect.Holder) bool { return o.Process == h.Process }
+				if why == "" || slices.ContainsFunc(s.Holders[:i], sameProcess) {
+					continue
+				}
+				alike := func(k *keptConnections) bool {
+					return k.holder.Process == h.Process && k.socket.Address() == s.Address() && k.why == why
+				}
+				if i := slices.IndexFunc(kept, alike); i >= 0 {
+					kept[i].count++
+				} else {
+					kept = append(kept, &keptConnections{s, h, why, 1})
+				}
+			}
+		}
+		for _, k := range kept {
+			f := inspect.NewFinding(r, k.socket, k.holder, k.message())
+			f.Next = append([]string{fmt.Sprintf("stray close inode:%d -p %d", k.socket.Inode, k.holder.Process.PID)}, f.Next...)
+			findings = append(findings, f)
+		}
+		return findings
+	},
+	Starved: func(v *inspect.View) string {
+		if slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool { return !s.IsPort() && len(s.Holders) > 0 }) {
+			return inspect.UnreadHolders(v.Snapshot)
+		}
+		return ""
+	},
+})
+
+// keptConnections are connections at one address that a process keeps for one
+// reason.
+type keptConnections struct {
+	socket *inspect.Socket // the first
+	holder *inspect.Holder
+	why    string
+	count  int
+}
+
+func (k *keptConnections) message() string {
+	by := descriptors(k.socket, k.holder.Process, anyDescriptor)
+	if k.count > 1 {
+		return fmt.Sprintf("%s keeps %d connections at %s, among them %s: %s", who(k.holder.Process), k.count, k.socket.Address(), by, k.why)
+	}
+	return fmt.Sprintf("%s keeps the connection %s by %s: %s", who(k.holder.Process), k.socket.Ends(), by, k.why)
+}
+
+// uselessCopy says why a holder has no use for a connection; "" when that does
+// not show.
+func uselessCopy(v *inspect.View, s *inspect.Socket, h *inspect.Holder) string {
+	used := func(o *inspect.Holder) bool {
+		return o.Process != h.Process && o.Serving == inspect.Serves && !slices.Contains(h.SharesTableWith, o.Process.PID)
+	}
+	i := slices.IndexFunc(s.Holders, used)
+	switch {
+	case h.FD <= 2:
+		return ""
+	case h.Origin.Leak && h.Origin.Kind == inspect.Execed:
+		return "it came across exec, and the program has no use for it"
+	case h.Origin.Leak:
+		return "it is a copy that fork made, and accepts nothing"
+	case i < 0:
+		return ""
+	case h.Origin.Kind == inspect.Forked && h.Serving == inspect.Idle:
+		return fmt.Sprintf("it is a copy that fork made; %s uses it", who(s.Holders[i].Process))
+	}
+	heir := s.Holders[i]
+	if heir.Origin.From == h.Process && h.Serving.No() && servesListenerOf(v, s, h.Process) {
+		return fmt.Sprintf("its child, %s, serves it", who(heir.Process))
+	}
+	return ""
+}
+
+// servesListenerOf reports that p waits for connections on the listener that
+// takes those of c's kind.
+func servesListenerOf(v *inspect.View, c *inspect.Socket, p *fdscan.Process) bool {
+	return slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool {
+		return s.Accepts(c.Socket) && slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return h.Process == p && h.Serving == inspect.Serves })
+	})
+}
