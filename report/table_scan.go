@@ -15,6 +15,7 @@ const mostAlike = 3
 // scan writes the findings, the gravest first; what could not be seen; and what
 // was looked at.
 func (p *page) scan() {
+	p.trends()
 	p.findingsInDetail()
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
