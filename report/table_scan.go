@@ -15,6 +15,7 @@ const mostAlike = 3
 // scan writes the findings, the gravest first; what could not be seen; and what
 // was looked at.
 func (p *page) scan() {
+	p.trends()
 	p.findingsInDetail()
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
@@ -107,6 +108,9 @@ func (p *page) verdict() string {
 
 // lookedAt counts what was looked at.
 func (p *page) lookedAt() string {
+	if p.outcome.Run != nil {
+		return ran(p.outcome.Run)
+	}
 	processes, descriptors, ports := map[int]bool{}, 0, 0
 	for _, t := range p.outcome.Tables {
 		processes[t.Process.PID] = true
