@@ -182,15 +182,9 @@ func (g *gate) apply(o *inspect.Outcome) error {
 	stale := g.known.Apply(o)
 	switch {
 	case g.prune:
-		if !o.Complete {
-			g.app.warn("the baseline %q stays as it is: not everything could be seen", g.baseline)
-			return nil
-		}
 		g.known.Prune(stale)
 	case !g.update:
-		for _, e := range stale {
-			g.app.warn("%s: not found any more (--prune-baseline takes it out): %s %s", g.baseline, e.Rule, e.Message)
-		}
+		g.tellStale(stale)
 		return nil
 	}
 	var b bytes.Buffer
@@ -198,6 +192,22 @@ func (g *gate) apply(o *inspect.Outcome) error {
 		return err
 	}
 	return writeFiles([]content{{path: g.baseline, data: b.Bytes()}})
+}
+
+// mostStale is how many entries are told of one by one.
+const mostStale = 5
+
+// tellStale says which entries of the baseline are found no more.
+func (g *gate) tellStale(stale []inspect.BaselineEntry) {
+	for _, e := range stale[:min(len(stale), mostStale)] {
+		g.app.warn("%s: not found any more: %s %s", g.baseline, e.Rule, e.Message)
+	}
+	if more := len(stale) - mostStale; more > 0 {
+		g.app.warn("%s: %d more are not found any more", g.baseline, more)
+	}
+	if len(stale) > 0 {
+		g.app.warn("--prune-baseline takes out of %s what is gone", g.baseline)
+	}
 }
 
 // least is the mildest severity that fails.

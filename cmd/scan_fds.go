@@ -90,5 +90,8 @@ func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlag
 	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: c.Name(), Outcome: outcome, Listed: listed}); err != nil {
 		return err
 	}
+	if len(outcome.Tables) == 0 && !outcome.Complete {
+		return &exitError{code: exitUnknown}
+	}
 	return &exitError{code: s.gate.exitCode(outcome)}
 }

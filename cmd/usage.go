@@ -47,7 +47,10 @@ func again(c *cobra.Command, args []string, change map[string]string) string {
 			words = append(words, name, shellWord(value))
 		}
 	})
-	for _, a := range args {
+	for i, a := range args {
+		if i == c.ArgsLenAtDash() {
+			words = append(words, "--")
+		}
 		words = append(words, shellWord(a))
 	}
 	return strings.Join(words, " ")

@@ -15,8 +15,7 @@ import (
 // evidence reads what tells how the holders came by what they hold.
 func (l *lookup) evidence() error {
 	l.tablesShared()
-	holders := slices.Collect(l.eachHolder)
-	sideBySide(len(holders), func(i int) { l.readFlags(holders[i]) })
+	l.flags()
 	if err := l.interrogate(); err != nil {
 		return err
 	}
@@ -53,11 +52,45 @@ func (l *lookup) descriptorPath(directory string, pid, tid, fd int) string {
 	return l.path(strconv.Itoa(pid), directory, strconv.Itoa(fd))
 }
 
+// flags reads the flags of every holder, and drops those whose descriptor is of
+// another file by now.
+func (l *lookup) flags() {
+	type holding struct {
+		socket *Socket // nil for a file
+		holder *Holder
+		stays  bool
+	}
+	var all []holding
+	for _, s := range l.snap.Sockets {
+		for _, h := range s.Holders {
+			all = append(all, holding{socket: s, holder: h})
+		}
+	}
+	for _, o := range l.snap.Objects {
+		for _, h := range o.Holders {
+			all = append(all, holding{holder: h})
+		}
+	}
+	sideBySide(len(all), func(i int) {
+		inode := l.readFlags(all[i].holder)
+		all[i].stays = inode == 0 || all[i].socket == nil || inode == all[i].socket.Inode
+	})
+	l.snap.Sockets = slices.DeleteFunc(l.snap.Sockets, func(s *Socket) bool {
+		held := len(s.Holders)
+		s.Holders = slices.DeleteFunc(s.Holders, func(*Holder) bool {
+			stays := all[0].stays
+			all = all[1:]
+			return !stays
+		})
+		return l.survey != nil && held > 0 && len(s.Holders) == 0 // closed meanwhile
+	})
+}
+
 // readFlags reads FD_CLOEXEC of an entry in a descriptor table, and O_ASYNC of
-// what it refers to.
-func (l *lookup) readFlags(h *Holder) {
+// what it refers to. It returns the inode of that; 0 when it is not told.
+func (l *lookup) readFlags(h *Holder) (inode uint64) {
 	if h.Via != ViaTable && h.Via != ViaThread {
-		return
+		return 0
 	}
 	text, err := readFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
 	if err != nil {
@@ -66,11 +99,12 @@ func (l *lookup) readFlags(h *Holder) {
 			g.TID, g.FD = h.TID, h.FD
 			l.gap(g)
 		}
-		return
+		return 0
 	}
 	info := parseFDInfo(text)
 	h.CloseOnExec = new(info.CloseOnExec())
 	h.SignalDriven = info.Flags&unix.O_ASYNC != 0
+	return info.Inode
 }
 
 // relatives reads the ancestors of every holder, and the leaders of their

@@ -131,3 +131,6 @@ func kindOf(link string) *Kind {
 	}
 	return Unknown
 }
+
+// KindOf returns the kind that the text of a link of /proc/PID/fd leads to.
+func KindOf(link string) *Kind { return kindOf(link) }

@@ -272,6 +272,83 @@ func TestListedSockets(t *testing.T) {
 	}
 }
 
+// Processes that use one table are named, whether they are listed or not.
+func TestOneTableOfSeveral(t *testing.T) {
+	testenv.NeedRoot(t)
+	role := proctest.Start(t, "pipe; fork share=1 { serve sleep }; fork { serve sleep }")
+	sharer, other := role.Children[0], role.Children[1]
+	for _, pids := range [][]int{{role.PID}, {role.PID, sharer.PID, other.PID}} {
+		for _, table := range list(t, pids...).Tables {
+			want := map[int][]int{role.PID: {sharer.PID}, sharer.PID: {role.PID}}[table.Process.PID]
+			if diff := cmp.Diff(want, table.SharedWith); diff != "" {
+				t.Errorf("table of pid %d is that of (-want +got):\n%s", table.Process.PID, diff)
+			}
+		}
+	}
+}
+
+// What waits in a message is told.
+func TestFilesInMessages(t *testing.T) {
+	role := proctest.Start(t, "make eventfd name=event; dup event name=copy; scm event copy name=queue")
+	d := listed(t, list(t, role.PID), role.PID, role.Descriptor("queue").FD)
+	if !strings.Contains(d.Target, "2 files in messages that were not received") {
+		t.Errorf("target %q", d.Target)
+	}
+}
+
+// What is told of a number is told of one file, even where another takes its
+// place all the time.
+func TestNumbersThatAreReused(t *testing.T) {
+	const number = 400
+	replace := func(fd int, err error) error {
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Dup3(fd, number, unix.O_CLOEXEC)
+	}
+	stop, done := make(chan bool), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- unix.Close(number)
+				return
+			default:
+			}
+			var ends [2]int
+			err := unix.Pipe2(ends[:], unix.O_CLOEXEC)
+			if err == nil {
+				unix.Close(ends[1])
+			}
+			if err = replace(ends[0], err); err == nil {
+				err = replace(unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 100 {
+		for _, d := range list(t, os.Getpid()).Descriptors {
+			if d.FD != number || d.Flags == nil {
+				continue
+			}
+			mode := *d.Flags & unix.O_ACCMODE
+			if d.Kind == fdscan.Pipe && mode != unix.O_RDONLY || d.Kind != fdscan.Pipe && mode != unix.O_RDWR || !strings.Contains(d.Link, fmt.Sprintf(":[%d]", d.Inode)) {
+				t.Fatalf("of several files: %+v, flags %v", d, d.FlagNames())
+			}
+		}
+	}
+}
+
 // A file server that never answers keeps nobody waiting.
 func TestListDoesNotWaitForAFileServer(t *testing.T) {
 	testenv.NeedRoot(t)

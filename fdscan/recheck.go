@@ -39,11 +39,13 @@ func (l *lookup) recheck() {
 			delete(l.snap.Processes, p.PID) // another may have the number now
 		}
 	}
+	// In a survey fdinfo tells soon, and for less.
+	links := l.survey == nil || !KernelAtLeast(l.snap.Host.Kernel, 5, 14)
 	sideBySide(len(suspects), func(i int) {
 		s := &suspects[i]
 		h := s.holder
 		s.stays = !ended[h.Process]
-		if s.stays && s.inode != 0 && (h.Via == ViaTable || h.Via == ViaThread) {
+		if s.stays && links && s.inode != 0 && (h.Via == ViaTable || h.Via == ViaThread) {
 			s.stays = l.leadsTo(h, s.inode)
 		}
 	})

@@ -201,6 +201,9 @@ func NewPileFinding(r *Rule, h fdscan.Host, p *Pile, message string) Finding {
 	address := s.stableAddress()
 	if s.Protocol != fdscan.Unix && s.Remote.Port != 0 && Ephemeral(h, s.Local.Port) {
 		address = EndpointText(s.Protocol, s.Remote)
+		if Ephemeral(h, s.Remote.Port) { // neither of its ends was chosen by a program
+			address = s.Remote.Addr.String() + " *"
+		}
 	} else if s.Protocol != fdscan.Unix {
 		address = fmt.Sprintf(":%d", s.Local.Port)
 	}
@@ -215,35 +218,4 @@ func UnseenHealth(v *View) string {
 		return "a socket table could not be read whole"
 	}
 	return ""
-}
-
-// Join adds to an outcome what an examination of connections has found on the same
-// machine: findings, the sockets that they are about, and what was not seen.
-func (o *Outcome) Join(c *Connections) {
-	shown := map[[2]uint64]*Socket{}
-	for _, s := range o.Shown {
-		if s.Cookie != 0 {
-			shown[[2]uint64{s.NetNS, s.Cookie}] = s
-		}
-	}
-	for _, s := range c.Shown {
-		if known := shown[[2]uint64{s.NetNS, s.Cookie}]; known != nil {
-			known.Health, known.Diagnoses = s.Health, s.Diagnoses
-		} else {
-			o.Shown = append(o.Shown, s)
-		}
-	}
-	o.Sight |= c.Sight
-	o.Limits, o.Networks = c.Limits, c.Networks
-	o.Complete = o.Complete && c.Complete
-	for _, g := range c.Gaps {
-		if !slices.Contains(o.Gaps, g) {
-			o.Gaps = append(o.Gaps, g)
-		}
-	}
-	o.Findings = append(o.Findings, c.Findings...)
-	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
-	o.Evaluated = append(o.Evaluated, c.Evaluated...)
-	slices.SortStableFunc(o.Evaluated, func(a, b *Rule) int { return cmp.Compare(a.ID, b.ID) })
-	o.NotEvaluated = append(o.NotEvaluated, c.NotEvaluated...)
 }

@@ -61,6 +61,8 @@ type Rule struct {
 	// Needs is what a view must hold for the rule to mean anything; over
 	// another view it is not run at all.
 	Needs Sight
+	// Or is another set that will do in place of Needs; 0 for none.
+	Or Sight
 	// Check returns the findings of the rule itself, r, in v. It must not look
 	// at anything else.
 	Check func(r *Rule, v *View) []Finding
@@ -119,6 +121,8 @@ type View struct {
 	// Limits are those by which Examine judged; zero unless Sight has
 	// SightHealth.
 	Limits Limits
+	// Past is an earlier report to compare with; nil without one.
+	Past *Past
 }
 
 // Sight is a set of things that a snapshot can hold.
@@ -192,7 +196,7 @@ func (o *Outcome) Fails(s Severity) bool { return s >= cmp.Or(o.FailOn, Error) }
 // Evaluate runs over the view those rules that it holds enough for.
 func (o *Outcome) Evaluate(rules []*Rule) {
 	for _, r := range rules {
-		if r.Needs&^o.Sight != 0 {
+		if r.Needs&^o.Sight != 0 && (r.Or == 0 || r.Or&^o.Sight != 0) {
 			continue
 		}
 		o.Findings = append(o.Findings, r.Check(r, o.View)...)
@@ -223,6 +227,32 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 		Next:        []string{"stray explain " + r.ID},
 		Fingerprint: fingerprint(r.ID, program(h.Process), from, string(s.Protocol), s.stableAddress()),
 	}
+}
+
+// NewDescriptorFinding returns a finding of r about a descriptor that came from
+// another program; from is nil where it did not.
+func NewDescriptorFinding(r *Rule, d *fdscan.Descriptor, from *fdscan.Process, message string) Finding {
+	source := ""
+	if from != nil {
+		source = program(from)
+	}
+	return Finding{
+		Rule: r, Severity: r.Severity, Process: d.Process, TID: d.TID, FD: d.FD, Inode: d.Inode, Message: message,
+		Next:        []string{"stray explain " + r.ID},
+		Fingerprint: fingerprint(r.ID, program(d.Process), source, stableName(d)),
+	}
+}
+
+// stableName is what a descriptor leads to, less what another run changes.
+func stableName(d *fdscan.Descriptor) string {
+	switch {
+	case d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound):
+		s := &Socket{Socket: d.Socket}
+		return string(s.Protocol) + " " + s.stableAddress()
+	case strings.HasPrefix(d.Link, "/"):
+		return d.Link
+	}
+	return d.Kind.Name
 }
 
 // NewProcessFinding returns a finding of r about p, or about one of its

@@ -21,4 +21,28 @@ type Run struct {
 	Processes int
 	// LeftBehind are those that outlived the command and its time of grace.
 	LeftBehind []*fdscan.Process
+	// Refused says why it was sampled, when that was not asked for.
+	Refused string
+	// Unread are the descriptor tables that could not be read.
+	Unread []fdscan.Gap
+	// OpenAtExit: what is open when a process ends is an error.
+	OpenAtExit bool
+	Crossings  []*fdscan.Crossing
+	Unclosed   []*fdscan.Unclosed
+	Survivors  []*fdscan.Survivor // LeftBehind, with what they hold
+}
+
+// Check judges a command that was followed. snap has the sockets of what it has
+// left behind.
+func Check(snap *fdscan.Snapshot, run *Run, rules []*Rule) *Outcome {
+	o := &Outcome{View: Judge(snap), Complete: !run.Sampled && snap.TablesComplete && snap.HoldersComplete}
+	o.Run = run
+	o.Sight |= SightRun
+	for _, s := range o.Sockets {
+		if len(s.Holders) > 0 {
+			o.Shown = append(o.Shown, s)
+		}
+	}
+	o.Evaluate(rules)
+	return o
 }

@@ -75,8 +75,11 @@ func aListing() *report.Result {
 	l.open(web, 10, fdscan.Directory, pathOnly, "/srv/\x1b]0;owned\a\u202e dir", "")
 	own := l.open(web, 3, fdscan.EventFD, readWrite, "anon_inode:[eventfd]", "count 3, id 9")
 	own.TID = 815
-	l.open(app, 0, fdscan.Unreadable, 0, "", "").Err = "operation not permitted"
-	name := l.open(app, 1, fdscan.Regular, readOnly, "/tmp/\xff\xfe", "")
+	for fd := range 3 {
+		l.open(app, fd, fdscan.Unreadable, 0, "", "").Err = "operation not permitted"
+	}
+	l.open(app, 4, fdscan.Unreadable, 0, "", "").Err = "invalid argument"
+	name := l.open(app, 5, fdscan.Regular, readOnly, "/tmp/\xff\xfe", "")
 	name.Details = []fdscan.Detail{{Name: "name", Value: "a\tb\nc"}}
 	name.Peers = []fdscan.Peer{{Process: app, TID: 901, FD: 3}}
 	l.gap(fdscan.ScopeHolders, "read /proc/PID/fd", 77, "permission denied", "CAP_SYS_PTRACE")
@@ -123,7 +126,10 @@ func TestListingOfNothing(t *testing.T) {
 		t.Errorf("page\n%s", page)
 	}
 	r.Listed = []*fdscan.Descriptor{}
-	if page := render(t, r, "table", report.Style{}); !strings.HasPrefix(page, "no such descriptor\n") {
-		t.Errorf("page\n%s", page)
+	for complete, want := range map[bool]string{true: "no such descriptor\nnot seen: ", false: "not seen: "} {
+		r.Outcome.Complete = complete
+		if page := render(t, r, "table", report.Style{}); !strings.HasPrefix(page, want) {
+			t.Errorf("page\n%s", page)
+		}
 	}
 }

@@ -254,7 +254,7 @@ func NewDocument(r *Result) *Document {
 		Gaps:        list(o.Gaps, newGap),
 		Sockets:     list(o.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) }),
 		Objects:     list(o.Objects, newObject),
-		Descriptors: list(r.Listed, newDescriptor),
+		Descriptors: newDescriptors(r.Listed),
 		Tables:      list(o.Tables, newTable),
 		Findings:    list(o.Findings, newFinding),
 		Suppressed: list(o.Suppressed, func(s inspect.Suppressed) Suppressed {

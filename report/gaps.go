@@ -68,3 +68,13 @@ type uncheckedLine struct {
 
 // String is "FD101, FD102: why".
 func (l uncheckedLine) String() string { return strings.Join(l.rules, ", ") + ": " + l.because }
+
+// uncheckedWords say what a gap means for a rule: that it found nothing means
+// nothing for who, which asks about one thing; what looks at everything has judged
+// what could be seen.
+func uncheckedWords(who *inspect.Answer) string {
+	if who != nil {
+		return "not checked"
+	}
+	return "not checked everywhere"
+}

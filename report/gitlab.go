@@ -19,7 +19,7 @@ var _ = register(&Format{
 		// A rule that could not look is no clean rule.
 		for _, l := range uncheckedLines(r.Outcome.NotEvaluated) {
 			rules := strings.Join(l.rules, ", ")
-			issues = append(issues, newGitlabIssue("not checked: "+l.String(), "not-checked", "not checked: "+rules, "info", nowhere))
+			issues = append(issues, newGitlabIssue(uncheckedWords(r.Answer)+": "+l.String(), "not-checked", "not checked: "+rules, "info", nowhere))
 		}
 		e := encoder(w)
 		e.SetIndent("", "  ")

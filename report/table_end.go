@@ -193,18 +193,13 @@ func (p *page) gaps() {
 
 // unevaluated names the rules that a gap has starved.
 func (p *page) unevaluated() {
-	label := "not checked: "
-	if p.answer == nil {
-		label = "not checked everywhere: " // what could be seen was judged
-	}
 	for _, l := range uncheckedLines(p.outcome.NotEvaluated) {
-		p.say(p.paint.yellow.Sprint, label+l.String())
+		p.say(p.paint.yellow.Sprint, uncheckedWords(p.answer)+": "+l.String())
 	}
 }
 
 // findings writes what is wrong, and what to do next.
 func (p *page) findings() {
-	defer p.suppressed()
 	if len(p.outcome.Findings) == 0 {
 		return
 	}

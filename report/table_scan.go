@@ -15,6 +15,7 @@ const mostAlike = 3
 // scan writes the findings, the gravest first; what could not be seen; and what
 // was looked at.
 func (p *page) scan() {
+	p.trends()
 	p.findingsInDetail()
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
@@ -108,6 +109,9 @@ func (p *page) verdict() string {
 
 // lookedAt counts what was looked at.
 func (p *page) lookedAt() string {
+	if p.outcome.Run != nil {
+		return ran(p.outcome.Run)
+	}
 	processes, descriptors, ports := map[int]bool{}, 0, 0
 	for _, t := range p.outcome.Tables {
 		processes[t.Process.PID] = true
@@ -118,6 +122,10 @@ func (p *page) lookedAt() string {
 			ports++
 		}
 	}
-	return fmt.Sprintf("scanned %s %s, %s %s, %s %s", thousands(len(processes)), plurals(len(processes), "process", "processes"),
+	text := fmt.Sprintf("scanned %s %s, %s %s, %s %s", thousands(len(processes)), plurals(len(processes), "process", "processes"),
 		thousands(descriptors), plural(descriptors, "descriptor"), thousands(ports), plurals(ports, "listener or bound socket", "listeners and bound sockets"))
+	if n := p.outcome.Looked.Connections; len(p.outcome.PIDs) == 0 && n > 0 {
+		text += fmt.Sprintf(", %s %s", thousands(n), plural(n, "connection"))
+	}
+	return text
 }

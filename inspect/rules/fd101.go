@@ -2,7 +2,9 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 
+	"stray/fdscan"
 	"stray/inspect"
 )
 
@@ -21,6 +23,9 @@ nobody empties.
 It is recognised by another executable than the other holders', FD_CLOEXEC
 clear, and no thread that waits on the listener. A program without the calls to
 listen or accept among its dynamic symbols cannot have opened it at all.
+
+When a command is followed ("stray check"), every exec is seen, and what crosses
+it is told even of programs that live for a moment.
 
 Not reported: a descriptor that the arguments or the environment name
 (LISTEN_FDS, NODE_CHANNEL_FD, /dev/fd/N …), and a program that serves it. A
@@ -108,7 +113,23 @@ Process.new("helper")`,
 			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
 			findings = append(findings, f)
 		})
-		return findings
+		return append(findings, listenersCrossed(r, v, findings)...)
 	},
 	Starved: unreadListener,
 })
+
+// listenersCrossed are the listeners that crossed an exec while a command was
+// followed, less those that are known already from who still holds them.
+func listenersCrossed(r *inspect.Rule, v *inspect.View, known []inspect.Finding) (findings []inspect.Finding) {
+	eachCrossing(v, func(c *fdscan.Crossing) {
+		same := func(f inspect.Finding) bool { return f.Inode == c.Inode && f.Process.PID == c.Process.PID }
+		if !isListener(c.Descriptor) || slices.ContainsFunc(known, same) {
+			return
+		}
+		s := &inspect.Socket{Socket: c.Socket}
+		message := fmt.Sprintf("%s carries the %s %s of %s across the exec of %q: fd %d lacks FD_CLOEXEC%s",
+			who(c.Process), s.Noun(), s.Address(), who(c.From), command(c.Process), c.FD, others(c))
+		findings = append(findings, crossing(r, c, message))
+	})
+	return findings
+}

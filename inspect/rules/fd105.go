@@ -13,7 +13,7 @@ var _ = register(&inspect.Rule{
 	ID:           "FD105",
 	Name:         "descriptor-crossed-exec",
 	Severity:     inspect.Warning,
-	SeverityNote: "error in check; note for /dev/null and its like",
+	SeverityNote: "error in check; note for /dev/null and its like, and for what a shell script redirects",
 	Title:        "a descriptor above standard error that exec has carried into another program",
 	Text: `A program opens a file, pipe or socket without FD_CLOEXEC and starts another
 one, which inherits it under the same number and knows nothing of it. For as
@@ -31,7 +31,17 @@ another number; a descriptor that arguments or environment name (/dev/fd/63,
 --fd=4, MAKEFLAGS, LISTEN_FDS, NODE_CHANNEL_FD …); one that the program waits
 on, since it knows it; and what a program has from a parent that does nothing
 but wait for its end, as a shell does: the copy does not outlive the original
-then. Listeners are FD101's, connections FD104's.`,
+then. Listeners are FD101's, connections FD104's.
+
+When a command is followed ("stray check"), every exec is seen, and what is open
+then, above the standard streams, was carried into the new program: of programs
+that live for a moment, and whether the opener has ended or not. Not reported
+there is also what the caller had passed to the command; what was put in place
+between fork and exec, or had FD_CLOEXEC taken off there, since whoever did that
+knew of the program (posix_spawn file actions, ExtraFiles, pass_fds, and
+redirections for one command); and what a program got in this way and passes on,
+since only the first exec counts. What a program is to find under a number that
+nothing names needs an entry among the ignores.`,
 	Cures: []inspect.Cure{
 		{
 			Language: "C", Text: "ask for it where the descriptor is made: O_CLOEXEC, SOCK_CLOEXEC, pipe2, dup3, F_DUPFD_CLOEXEC, EPOLL_CLOEXEC, \"e\" in fopen. A flag set afterwards leaves a gap for other threads. Before exec, close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) catches the rest.",
@@ -55,8 +65,11 @@ then. Listeners are FD101's, connections FD104's.`,
 			After:  "exec 9>lock; flock 9; daemon 9>&- &",
 		},
 	},
-	Needs: inspect.SightTables,
+	Needs: inspect.SightTables, Or: inspect.SightRun,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
+		if v.Run != nil {
+			return descriptorsCrossed(r, v)
+		}
 		for rest := v.Descriptors; len(rest) > 0; {
 			n := 1
 			for n < len(rest) && rest[n].Process == rest[0].Process {
@@ -67,7 +80,12 @@ then. Listeners are FD101's, connections FD104's.`,
 		}
 		return findings
 	},
-	Starved: func(v *inspect.View) string { return inspect.UnreadHolders(v.Snapshot) },
+	Starved: func(v *inspect.View) string {
+		if v.Run != nil {
+			return unreadTables(v)
+		}
+		return inspect.UnreadHolders(v.Snapshot)
+	},
 })
 
 // carried makes a finding of those descriptors of one process that have crossed
@@ -94,11 +112,8 @@ func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor)
 		for _, w := range what {
 			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
 		}
-		switch {
-		case !slices.ContainsFunc(same, func(d *fdscan.Descriptor) bool { return !slices.Contains(memoryDevices, d.Link) }):
+		if !slices.ContainsFunc(same, func(d *fdscan.Descriptor) bool { return !slices.Contains(memoryDevices, d.Link) }) {
 			f.Severity = inspect.Note
-		case v.Sight&inspect.SightRun != 0:
-			f.Severity = inspect.Error
 		}
 		f.Next = append([]string{fmt.Sprintf("stray scan --fds -p %d", first.Process.PID)}, f.Next...)
 		findings = append(findings, f)

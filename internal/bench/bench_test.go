@@ -65,6 +65,6 @@ func BenchmarkScan(b *testing.B) {
 			prints: "command, pid, user, fd, type, device, size, node and name of every descriptor",
 		}},
 		grows: true,
-		bars:  []bar{{"medium", "lsof", 8}, {"large", "lsof", 8}},
+		bars:  []bar{{"medium", "lsof", 4}, {"large", "lsof", 8}},
 	}.bench(b)
 }

@@ -1,0 +1,214 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/inspect"
+	"stray/inspect/rules"
+	"stray/internal/follow"
+	"stray/internal/tracee"
+	"stray/report"
+)
+
+// Exit codes of check, by which env(1), timeout(1) and their like tell that a
+// command was not run.
+const (
+	exitNotStarted    = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// checkFlags are the flags of check.
+type checkFlags struct {
+	watch      *watchFlags // of check -p
+	out        *output
+	gate       *gate
+	grace      time.Duration
+	kill       bool
+	openAtExit bool
+	noTrace    bool
+	exitCode   int
+	verbose    bool
+}
+
+func (a *app) check() *cobra.Command {
+	k := &checkFlags{}
+	c := &cobra.Command{
+		Use:   "check {-p PID | -- COMMAND [ARG…]}",
+		Short: "run a command, or look at a process, and fail when descriptors leak",
+		Long: `check runs a command and follows every process that comes of it: which
+descriptors cross an exec that they were not meant for, what is open when a
+process ends, and who outlives the command, holding its output, a port or a lock.
+The command has its streams, its terminal and its signals for itself; the report
+goes to the standard error, and there is none when there is nothing to tell.
+
+With -p it runs nothing and looks at running processes and their descendants
+again and again: which descriptors rise and never fall, how fast, and when
+RLIMIT_NOFILE is reached (FD203); and at the end for what scan finds in them. A
+look costs next to nothing: one stat(2) for each process, and its table is read
+only when the number of its descriptors has changed. Processes that start later,
+and tables that threads have for themselves, are not looked at.
+
+Exit code: that of the command, 128 and the signal when one ended it, 126 and 127
+when it could not be run, 125 when stray could not begin. When the command has
+succeeded and a finding fails (--fail-on), 1, or --exit-code. With -p: 0 no finding
+that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything).`,
+		Example: `  stray check -- make test
+  stray check --open-at-exit --output-file leaks.json -o json -- ./server --selftest
+  stray check --exit-code 99 --kill-left-behind -- npm test
+  stray check -p $(pidof server) --for 1m
+  stray check -p 4180 --since before.json`,
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(k.watch.pids) > 0 && len(args) == 0:
+				return a.runCheckProcess(c.Context(), c, k.out, k.gate, k.watch)
+			case len(k.watch.pids) > 0:
+				return usageError(again(c, nil, unwatched)+" -- true", "-p looks at a process that runs already, and %q would be another one", args[0])
+			case k.watch.asked(c):
+				return usageError(again(c, nil, unwatched)+" -- true", "--for, --warm-up and --since need -p: a command is followed to its end")
+			case len(args) == 0 || c.ArgsLenAtDash() != 0:
+				return usageError(again(c, nil, nil)+" -- true", "check needs a command, behind --, or -p and a process id")
+			}
+			return a.runCheck(c.Context(), c, k, args)
+		},
+	}
+	k.out, k.gate, k.watch = a.outputFlags(c), a.gateFlags(c), watchFlagsOf(c)
+	f := c.Flags()
+	f.DurationVar(&k.grace, "grace", time.Second, "how long processes may outlive the command")
+	f.BoolVar(&k.kill, "kill-left-behind", false, "end the processes that are left behind, after the report")
+	f.BoolVar(&k.openAtExit, "open-at-exit", false, "fail on what is open when a process ends (FD201)")
+	f.BoolVar(&k.noTrace, "no-trace", false, "look at the tree in intervals, without ptrace: for commands that trace others themselves")
+	f.IntVar(&k.exitCode, "exit-code", exitNo, "exit code when the command succeeds and a finding fails")
+	f.BoolVarP(&k.verbose, "verbose", "v", false, "say so when nothing was found; tell of notes")
+	return c
+}
+
+func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, argv []string) error {
+	if err := k.out.check(c); err != nil {
+		return err
+	}
+	if err := k.gate.check(c); err != nil {
+		return err
+	}
+	path, err := exec.LookPath(argv[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return notRun(argv[0], err)
+	}
+	run, err := follow.Start(ctx, follow.Options{
+		Command: tracee.Command{Path: path, Argv: argv, Env: os.Environ()}, Grace: k.grace, Sample: k.noTrace,
+	})
+	if err != nil {
+		return notRun(argv[0], err)
+	}
+	defer run.Close()
+	code := codeOf(run.Status)
+	outcome := inspect.Check(run.Snapshot, k.runOf(run, argv, code), rules.All())
+	if err := k.gate.apply(outcome); err != nil {
+		return err
+	}
+	a.remark(run)
+	if err := k.tell(a, outcome, argv); err != nil {
+		a.warn("%v", err)
+	}
+	if k.kill {
+		if left := run.Kill(k.grace); left > 0 {
+			a.warn("%d of the processes that were left behind did not end", left)
+		}
+	}
+	if verdict := k.gate.exitCode(outcome); code == 0 && verdict != exitOK {
+		code = verdict
+		if verdict == exitNo {
+			code = k.exitCode
+		}
+	}
+	return &exitError{code: code}
+}
+
+// runOf is what inspect is told of a run.
+func (k *checkFlags) runOf(r *follow.Run, argv []string, code int) *inspect.Run {
+	run := &inspect.Run{
+		Argv: argv, ExitCode: code, Duration: r.Duration, Sampled: r.Sampled, Processes: r.Processes, OpenAtExit: k.openAtExit,
+		Crossings: r.Crossings, Unclosed: r.Unclosed, Survivors: r.Survivors, Unread: r.Unread,
+	}
+	if r.Status.Signaled() {
+		run.Signal = int(r.Status.Signal())
+	}
+	for _, s := range r.Survivors {
+		run.LeftBehind = append(run.LeftBehind, s.Process)
+	}
+	return run
+}
+
+// remark says on what terms the command was followed, where they are not the
+// usual ones.
+func (a *app) remark(r *follow.Run) {
+	if r.Refused != nil {
+		a.warn("the command was looked at in intervals only, so that what is short was missed: %v (%s)", r.Refused, whyRefused())
+	}
+	if p := r.Unprivileged; p != nil {
+		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"
+		if r.NoNewPrivileges {
+			why = "since no_new_privs is set here, with stray or without"
+		}
+		a.warn("pid %d (%s) is installed with privileges (setuid, setgid, capabilities) and got none, %s", p.PID, p.Comm, why)
+	}
+}
+
+// whyRefused says what in this place refuses ptrace, as far as that can be known.
+func whyRefused() string {
+	return cmp.Or((&fdscan.Scanner{}).WhyNoTracing(), "a container's seccomp profile, perhaps")
+}
+
+// tell writes the report to the standard error, and where the flags say. What a
+// person reads has no notes but on request, and is not there at all when there is
+// nothing to read; files that were asked for have everything, and always are.
+func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
+	result := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
+	page := k.out.format == "table" || k.out.format == "wide"
+	if k.verbose || k.out.quiet || k.out.file != "" || !page {
+		return k.out.write(a.stderr, result)
+	}
+	if err := k.out.writeReports(result); err != nil {
+		return err
+	}
+	grave := *o
+	grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
+		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
+	})
+	if len(grave.Findings) == 0 && o.HoldersComplete {
+		return nil
+	}
+	result.Outcome = &grave
+	return report.Find(k.out.format).Write(a.stderr, result, k.out.style(a.stderr))
+}
+
+// codeOf is the exit code that shells give to a way of ending.
+func codeOf(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+// notRun is why a command was not run, with the exit code by which callers know.
+func notRun(name string, err error) error {
+	var errno unix.Errno
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return &exitError{code: exitNotFound, message: fmt.Sprintf("run %q: there is no such program", name)}
+	case errors.Is(err, os.ErrPermission), errors.As(err, &errno):
+		return &exitError{code: exitNotExecutable, message: fmt.Sprintf("run %q: %v", name, err)}
+	}
+	return &exitError{code: exitNotStarted, message: fmt.Sprintf("run %q: %v", name, err)}
+}

@@ -1,0 +1,239 @@
+// Package follow runs a command and says what its whole process tree does with
+// descriptors: which of them cross an exec that they were not meant for, which
+// are open when a process ends, and who is left behind holding what.
+//
+// It follows by ptrace events (package tracee): every fork, exec and exit of
+// every descendant is seen, and nothing in between costs anything. Where that is
+// refused it looks at the tree in intervals.
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/internal/tracee"
+)
+
+// Options say what is run, and how it is followed.
+type Options struct {
+	tracee.Command
+	// Grace is how long the processes that outlive the command may take to end.
+	Grace time.Duration
+	// Sample looks at the tree in intervals, and does without ptrace.
+	Sample bool
+}
+
+// Run is what a command and its tree did.
+type Run struct {
+	Status   unix.WaitStatus // of the command
+	Duration time.Duration
+	// Sampled: the tree was looked at in intervals. Refused says why, when that
+	// was not asked for.
+	Sampled bool
+	Refused error
+	// Processes is how many there were in all.
+	Processes int
+	Crossings []*fdscan.Crossing
+	Unclosed  []*fdscan.Unclosed
+	Survivors []*fdscan.Survivor
+	// Snapshot has the listeners and bound sockets of the survivors with all who
+	// hold them, the host, and what could not be seen.
+	Snapshot *fdscan.Snapshot
+	// Unread are the descriptor tables that could not be read, one for each reason.
+	Unread []fdscan.Gap
+	// Unprivileged is a program with the setuid or setgid bit, or capabilities,
+	// that got no privilege, because somebody without CAP_SYS_PTRACE followed it
+	// or, when NoNewPrivileges is set, in any case (PR_SET_NO_NEW_PRIVS); nil for
+	// none.
+	Unprivileged    *fdscan.Process
+	NoNewPrivileges bool
+	left            []int // pidfds of the survivors
+}
+
+// Start runs the command to its end. The error is for what has kept it from
+// being run: a syscall.Errno in it is that of exec.
+//
+// Signals that somebody sends to this process go to the command.
+func Start(ctx context.Context, o Options) (*Run, error) {
+	reader, err := (&fdscan.Scanner{}).NewReader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	signals, err := startRelay()
+	if err != nil {
+		return nil, err
+	}
+	defer signals.stop()
+	t := newTree(procRoot, reader) // which knows the children of before
+	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
+	t.watchPrivilege = r.NoNewPrivileges || !o.Sample && !fdscan.HasCapability(unix.CAP_SYS_PTRACE)
+	end := &tracee.Followed{}
+	if !o.Sample {
+		end, err = tracee.Follow(o.Command, tracee.FollowOptions{Grace: o.Grace, Hurry: signals.hurry, Launched: signals.to, Ended: signals.nobody}, t)
+		if errors.Is(err, tracee.ErrRefused) {
+			r.Sampled, r.Refused = true, err
+		}
+	}
+	release := func() {}
+	switch {
+	case r.Sampled:
+		end, err = t.sample(o, signals)
+	case err == nil:
+		release = end.Release
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Status, r.Duration, r.Processes, r.Unprivileged = end.Status, end.Took, t.total, t.unprivileged
+	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
+	err = r.survivors(ctx, t, end.Survivors)
+	release()
+	t.reap()
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range t.gaps {
+		r.Unread = append(r.Unread, g)
+		r.Snapshot.HoldersComplete = false
+	}
+	r.Snapshot.Gaps = append(r.Snapshot.Gaps, r.Unread...)
+	return r, nil
+}
+
+// procRoot is where proc(5) is mounted: only of this machine can processes be
+// followed.
+var procRoot = (&fdscan.Scanner{}).ProcRoot()
+
+// survivors looks at the processes that are left. Others cannot hold what these
+// have opened, unless somebody has sent it to them.
+func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
+	slices.Sort(pids)
+	r.Snapshot = t.reader.Snapshot()
+	var targets []fdscan.Target
+	for _, pid := range pids {
+		s, sockets := t.survivor(pid)
+		if s == nil {
+			continue
+		}
+		if pidfd, err := unix.PidfdOpen(pid, 0); err == nil {
+			r.left = append(r.left, pidfd)
+		}
+		r.Survivors = append(r.Survivors, s)
+		targets = append(targets, sockets...)
+	}
+	if len(targets) == 0 {
+		return nil
+	}
+	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets, PIDs: pids})
+	if err != nil {
+		return fmt.Errorf("look at what is left behind: %w", err)
+	}
+	r.Snapshot = snap
+	return nil
+}
+
+// survivor looks at what a process that is left holds of what others wait for.
+func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
+	p, err := t.reader.Process(pid)
+	if err != nil || p.State == 'Z' {
+		return nil, nil
+	}
+	s = &fdscan.Survivor{Process: p}
+	entries, err := t.tables.everything(pid)
+	t.unread(pid, err)
+	for _, e := range entries {
+		stream := t.streams[e.link]
+		switch {
+		case stream != "":
+			if !slices.Contains(s.Streams, stream) && t.writes(pid, e.fd) {
+				s.Streams = append(s.Streams, stream)
+			}
+			continue
+		case !tellsFile(e.link), t.tables.passed(e.fd, []byte(e.link)):
+			continue
+		}
+		d := t.reader.Descriptor(p, 0, e.fd, e.link)
+		if d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound) {
+			sockets = append(sockets, fdscan.Target{Text: e.link, Kind: fdscan.InodeTarget, Inode: d.Inode})
+			if d.Socket.Protocol != fdscan.Unix {
+				s.Ports = append(s.Ports, d)
+			}
+		}
+		if len(d.Locks) > 0 {
+			s.Locked = append(s.Locked, d)
+		}
+	}
+	return s, sockets
+}
+
+// Kill ends the survivors: by SIGTERM and, those that have not gone after the
+// patience, by SIGKILL. It returns how many are left even then.
+func (r *Run) Kill(patience time.Duration) (left int) {
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		left = 0
+		for _, pidfd := range r.left {
+			unix.PidfdSendSignal(pidfd, signal, nil, 0)
+		}
+		deadline := time.Now().Add(patience)
+		for _, pidfd := range r.left {
+			if !ends(pidfd, time.Until(deadline)) {
+				left++
+			}
+		}
+		if left == 0 {
+			break
+		}
+	}
+	return left
+}
+
+// Close forgets the survivors.
+func (r *Run) Close() {
+	for _, pidfd := range r.left {
+		unix.Close(pidfd)
+	}
+	r.left = nil
+}
+
+// ends waits until a process has ended, and reaps it if it is ours.
+func ends(pidfd int, patience time.Duration) bool {
+	watched := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for end := time.Now().Add(patience); ; {
+		n, err := unix.Poll(watched, max(0, int(time.Until(end).Milliseconds())))
+		switch {
+		case n > 0:
+			// Until the thread that has followed it is gone, it cannot be reaped:
+			// a moment. It is not ours if somebody else has become the reaper.
+			for unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil) == unix.EINTR {
+			}
+			return true
+		case err != unix.EINTR:
+			return false
+		}
+	}
+}
+
+// streamsOf are the pipes and sockets of the caller that the command writes its
+// output to, by what they are to it.
+func streamsOf(passed table) map[string]string {
+	names := map[int]string{unix.Stdout: "stdout", unix.Stderr: "stderr"}
+	streams := map[string]string{}
+	for _, e := range passed {
+		kind := fdscan.KindOf(e.link)
+		switch {
+		case names[e.fd] == "" || kind != fdscan.Pipe && kind != fdscan.AnySocket:
+		case streams[e.link] != "":
+			streams[e.link] += " and " + names[e.fd]
+		default:
+			streams[e.link] = names[e.fd]
+		}
+	}
+	return streams
+}

@@ -1,0 +1,384 @@
+package follow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/internal/follow"
+	"stray/internal/testenv"
+	"stray/internal/tracee"
+)
+
+// one lets one command be followed at a time: signals have one destination.
+var one sync.Mutex
+
+// start follows a command to its end, and ends what it leaves behind.
+func start(t *testing.T, o follow.Options, argv ...string) *follow.Run {
+	t.Helper()
+	one.Lock()
+	defer one.Unlock()
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Path, o.Argv = path, argv
+	if o.Env == nil {
+		o.Env = os.Environ()
+	}
+	run, err := follow.Start(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left := run.Kill(10 * time.Second); left > 0 {
+			t.Errorf("%d survivors do not end", left)
+		}
+		run.Close()
+	})
+	return run
+}
+
+// told is what a run comes to, without the numbers that differ from run to run:
+// "sleep got fd 3 FILE of leaks ×2". Where names is given, a path in it is
+// written as its value.
+func told(r *follow.Run, names map[string]string) []string {
+	what := func(d *fdscan.Descriptor) string {
+		switch {
+		case d.Socket != nil && d.Socket.State == fdscan.Listen:
+			return "listener"
+		case names[d.Link] != "":
+			return names[d.Link]
+		case strings.HasPrefix(d.Link, "/"):
+			return d.Link
+		}
+		return d.Kind.Name
+	}
+	lines := []string{}
+	for _, c := range r.Crossings {
+		line := fmt.Sprintf("%s got fd %d %s of %s", strings.Join(c.Into, ", "), c.FD, what(c.Descriptor), c.From.Comm)
+		if c.Count > 1 {
+			line += fmt.Sprintf(" ×%d", c.Count)
+		}
+		if c.Plumbing != "" {
+			line += " by redirection"
+		}
+		lines = append(lines, line)
+	}
+	for _, s := range r.Survivors {
+		line := s.Process.Comm + " survives"
+		for _, stream := range s.Streams {
+			line += " with " + stream
+		}
+		for _, d := range s.Ports {
+			line += " with " + what(d)
+		}
+		for _, d := range s.Locked {
+			line += " with lock on " + what(d)
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// unclosed is what was open at exits: "leaks FILE".
+func unclosed(r *follow.Run, names map[string]string) []string {
+	lines := []string{}
+	for _, u := range r.Unclosed {
+		name := names[u.Link]
+		if name == "" {
+			name = u.Kind.Name
+		}
+		line := u.Process.Comm + " " + name
+		if u.Signal != 0 {
+			line += fmt.Sprintf(" signal %d", u.Signal)
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func equal(t *testing.T, what string, want, got []string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// leaks is the C program of testdata.
+var leaks = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "follow")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "leaks")
+	out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", "-o", path, "testdata/leaks.c").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("gcc: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// Every way in which a process comes to be another program, with a descriptor
+// that it is not meant to have and without.
+func TestEveryWay(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	program, err := leaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const got = "sleep got fd 3 FILE of leaks"
+	for _, tt := range []struct {
+		way          string
+		leaky, clean []string // crossings and survivors
+		open         string   // at the exit, in both
+		status       int
+		processes    int
+	}{
+		{way: "fork", processes: 2},
+		{way: "fork+exec", leaky: []string{got}, processes: 2},
+		{way: "vfork", leaky: []string{got}, processes: 2},
+		{way: "posix_spawn", leaky: []string{got}, processes: 2},
+		{way: "clone-files", leaky: []string{got}, processes: 2},
+		{way: "clone-no-signal", leaky: []string{got}, processes: 2},
+		{way: "thread-exec", leaky: []string{got}, processes: 1},
+		{way: "leader-exits-first", leaky: []string{got}, processes: 1},
+		{way: "thread-forks", leaky: []string{got}, processes: 2},
+		{way: "sigkill", open: "leaks FILE signal 9", status: 137, processes: 1},
+		{way: "storm", leaky: []string{got + " ×200"}, processes: 201},
+		{way: "exec-chain", leaky: []string{"env got fd 3 FILE of leaks"}, processes: 1},
+		{way: "daemon", leaky: []string{got, "sleep survives"}, clean: []string{"sleep survives"}, processes: 3},
+		{way: "moved", processes: 2},
+		// Only what had FD_CLOEXEC had it taken off on purpose.
+		{way: "uncloexec", leaky: []string{got}, processes: 2},
+	} {
+		for _, mood := range []string{"leaky", "clean"} {
+			t.Run(tt.way+"/"+mood, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "file")
+				run := start(t, follow.Options{}, program, tt.way, mood, file)
+				want := tt.leaky
+				if mood == "clean" {
+					want = tt.clean
+				}
+				names := map[string]string{file: "FILE"}
+				equal(t, "crossings and survivors", want, told(run, names))
+				var open []string
+				if tt.open != "" {
+					open = []string{tt.open}
+				}
+				equal(t, "open at exit", open, unclosed(run, names))
+				status := run.Status.ExitStatus()
+				if run.Status.Signaled() {
+					status = 128 + int(run.Status.Signal())
+				}
+				if status != tt.status || run.Processes != tt.processes || run.Sampled || len(run.Unread) > 0 {
+					t.Errorf("status %d, %d processes, sampled %v, unread %v; want %d, %d", status, run.Processes, run.Sampled, run.Unread, tt.status, tt.processes)
+				}
+			})
+		}
+	}
+}
+
+// script writes a file and returns its path.
+func script(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPython(t *testing.T) {
+	testenv.NeedTool(t, "python3", "python3")
+	path := script(t, "leak.py", `
+import os, socket, subprocess, sys
+mood = sys.argv[1]
+def inheritable(fd):
+    os.set_inheritable(fd, mood == "leaky")
+listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen()
+inheritable(listener.fileno())
+r, w = os.pipe(); inheritable(w)
+passed = os.open(sys.argv[0], os.O_RDONLY)
+subprocess.run(["/bin/sleep", "0"], close_fds=False, check=True)
+subprocess.run(["/bin/sleep", "0"], pass_fds=[passed], check=True)
+subprocess.run(["/bin/sleep", "0"], close_fds=True, check=True)
+`)
+	// The interpreter behind whatever stands in PATH.
+	out, err := exec.Command("python3", "-c", "import sys, os; print(os.path.realpath(sys.executable))").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	python := strings.TrimSpace(string(out))
+	name := filepath.Base(python)[:min(15, len(filepath.Base(python)))]
+	run := start(t, follow.Options{}, python, "-I", path, "leaky")
+	equal(t, "leaky", []string{"sleep got fd 3 listener of " + name, "sleep got fd 5 pipe of " + name}, told(run, nil))
+	run = start(t, follow.Options{}, python, "-I", path, "clean")
+	equal(t, "clean", nil, told(run, nil))
+}
+
+// Nothing that programs do on purpose is told as a leak.
+func TestQuiet(t *testing.T) {
+	testenv.NeedTool(t, "bash", "bash")
+	python := testenv.NeedTool(t, "python3", "python3")
+	configure := script(t, "configure", `#!/bin/sh
+exec 5>>config.log
+exec 6>&1
+exec 7<&0 </dev/null
+uname >&5
+(ls >&6)
+cat <&7
+`)
+	multiprocessing := script(t, "mp.py", `
+import multiprocessing, subprocess
+def square(x):
+    subprocess.run(["true"], check=True)
+    return x * x
+if __name__ == "__main__":
+    for way in "fork", "spawn", "forkserver":
+        context = multiprocessing.get_context(way)
+        with context.Pool(2) as pool:
+            assert pool.map(square, [2, 3]) == [4, 9]
+        queue = context.Queue()
+        process = context.Process(target=square, args=(3,))
+        process.start(); process.join()
+        assert process.exitcode == 0
+`)
+	makefile := script(t, "Makefile", "all: a b c d\na b:\n\t@sleep 0.01\nc d:\n\t@$(MAKE) -s -f $(firstword $(MAKEFILE_LIST)) sub$@\nsubc subd:\n\t@sleep 0.01\n")
+	for name, tt := range map[string]struct {
+		argv []string
+		want []string
+	}{
+		"process substitution":    {argv: []string{"bash", "-c", `diff <(echo a) <(echo a); echo x | tee >(cat >/dev/null) >/dev/null; sleep 0.01`}},
+		"coprocess":               {argv: []string{"bash", "-c", `coproc cat; echo hi >&${COPROC[1]}; read -u ${COPROC[0]} line; ls >/dev/null; exec {COPROC[1]}>&-; wait`}},
+		"streams under a number":  {argv: []string{"sh", "-c", `exec 3>&1 4>&2; ls /dev/null >/dev/null 2>&1`}},
+		"a file for one program":  {argv: []string{"bash", "-c", `x=9; ls /dev/null 8>/dev/full >/dev/null; true`}},
+		"multiprocessing":         {argv: []string{python, multiprocessing}},
+		"configure":               {argv: []string{"sh", "-c", "exec 7>&-; cd " + filepath.Dir(configure) + " && ./configure >out"}, want: []string{"cat got fd 5 X of configure by redirection"}},
+		"make":                    {argv: []string{"make", "-s", "-j3", "-f", makefile}},
+		"a redirection, by -c":    {argv: []string{"bash", "-c", `exec 3>"$0"; ls /dev/null >/dev/null; true`, filepath.Join(t.TempDir(), "x")}, want: []string{"ls got fd 3 X of bash by redirection"}},
+		"a lock around a command": {argv: []string{"bash", "-c", `( flock -n 200; true; ls >/dev/null ) 200>"$0"`, filepath.Join(t.TempDir(), "lock")}, want: []string{"X"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := start(t, follow.Options{Grace: 10 * time.Second}, tt.argv...)
+			if run.Status.ExitStatus() != 0 {
+				t.Errorf("exit %d", run.Status.ExitStatus())
+			}
+			for _, line := range told(run, nil) {
+				if tt.want == nil || !strings.HasSuffix(line, " by redirection") {
+					t.Errorf("told: %s", line)
+				}
+			}
+		})
+	}
+}
+
+func TestSurvivors(t *testing.T) {
+	python := testenv.NeedTool(t, "python3", "python3")
+	daemon := script(t, "daemon.py", `
+import fcntl, os, socket, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+for fd in 0, 1, 2:
+    os.close(fd)
+os.open("/dev/null", os.O_RDWR); os.dup(0); os.dup(0)
+listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen()
+lock = open(sys.argv[1], "w"); fcntl.flock(lock, fcntl.LOCK_EX)
+open(sys.argv[2], "w").close()
+time.sleep(600)
+`)
+	dir := t.TempDir()
+	lock, ready := filepath.Join(dir, "lock"), filepath.Join(dir, "ready")
+	run := start(t, follow.Options{}, "sh", "-c", `"$0" "$@"; while ! [ -e "$3" ]; do sleep 0.01; done`, python, daemon, lock, ready)
+	if len(run.Survivors) != 1 {
+		t.Fatalf("survivors: %v", told(run, nil))
+	}
+	s := run.Survivors[0]
+	if len(s.Streams) != 0 || len(s.Ports) != 1 || len(s.Locked) != 1 || s.Locked[0].Link != lock {
+		t.Errorf("told: %v", told(run, nil))
+	}
+	if len(run.Snapshot.Sockets) != 1 || len(run.Snapshot.Sockets[0].Holders) != 1 || run.Snapshot.Sockets[0].Holders[0].Process.PID != s.Process.PID {
+		t.Errorf("sockets %+v", run.Snapshot.Sockets)
+	}
+}
+
+// A process that ends within the time of grace is none that was left behind.
+func TestGrace(t *testing.T) {
+	run := start(t, follow.Options{Grace: time.Minute}, "sh", "-c", "sleep 0.1 & exit 7")
+	if run.Status.ExitStatus() != 7 || len(run.Survivors) != 0 || run.Processes != 2 || run.Duration > time.Minute {
+		t.Errorf("status %v, %d survivors, %d processes in %v", run.Status, len(run.Survivors), run.Processes, run.Duration)
+	}
+}
+
+// Whatever the number of processes, only the living ones are remembered.
+func TestManyProcesses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	run := start(t, follow.Options{}, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done")
+	if run.Processes != 2001 || len(run.Unclosed)+len(run.Crossings) != 0 {
+		t.Errorf("%d processes, told: %v", run.Processes, told(run, nil))
+	}
+}
+
+// A command that cannot be executed is not run, and the reason is exec's.
+func TestNotExecutable(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{"/no/such/program": unix.ENOENT, plain: unix.EACCES, "/": unix.EACCES} {
+		for _, sample := range []bool{false, true} {
+			_, err := follow.Start(context.Background(), follow.Options{Command: tracee.Command{Path: path, Argv: []string{path}}, Sample: sample})
+			if !errors.Is(err, want) {
+				t.Errorf("%s, sampled %v: %v, want %v", path, sample, err, want)
+			}
+		}
+	}
+}
+
+// A script without an interpreter line is one for sh(1), as for execvp(3).
+func TestScriptWithoutInterpreter(t *testing.T) {
+	path := script(t, "plain", "exit 5\n")
+	if run := start(t, follow.Options{}, path); run.Status.ExitStatus() != 5 {
+		t.Errorf("exit %d", run.Status.ExitStatus())
+	}
+}
+
+// Without ptrace, what lasts is found all the same.
+func TestSampled(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	program, err := leaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	run := start(t, follow.Options{Sample: true}, program, "daemon", "leaky", file)
+	equal(t, "survivors", []string{"sleep survives"}, told(run, nil))
+	if !run.Sampled || run.Refused != nil {
+		t.Errorf("sampled %v, refused %v", run.Sampled, run.Refused)
+	}
+	run = start(t, follow.Options{Sample: true}, "sh", "-c", "exec 3>"+file+"; sleep 0.3; exit 4")
+	equal(t, "crossing", []string{"sleep got fd 3 FILE of sh by redirection"}, told(run, map[string]string{file: "FILE"}))
+	if run.Status.ExitStatus() != 4 {
+		t.Errorf("exit %d", run.Status.ExitStatus())
+	}
+}

@@ -1,0 +1,341 @@
+package follow
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+)
+
+// tree is what is known of the processes that are followed: only the living ones,
+// and of what has leaked one of each sort, so that a run of many processes takes
+// no more memory than one of few. It is a tracee.Watcher.
+type tree struct {
+	root      string // of proc(5)
+	reader    *fdscan.Reader
+	tables    tableReader
+	streams   map[string]string // what the command writes its output to, by link
+	processes map[int]*process
+	total     int // processes so far
+	ended     int
+	strangers []int // children that the caller had before: not of this tree
+
+	crossings tally[fdscan.Crossing]
+	unclosed  tally[fdscan.Unclosed]
+	// unprivileged is the first program with a setuid or setgid bit, or file
+	// capabilities, that got no privilege because of its tracer.
+	unprivileged   *fdscan.Process
+	watchPrivilege bool
+	gaps           map[string]fdscan.Gap
+}
+
+// process is a living process of the tree.
+type process struct {
+	pid    int
+	parent int // who forked it
+	image  *image
+	// copied: it was forked from the image, and has executed nothing since.
+	copied bool
+	// inherited is what a copy had from the start, less what came across the
+	// image's own exec.
+	inherited []inheritance
+	// sharers is how many living processes have its table, itself included.
+	sharers *int
+}
+
+// inheritance is an entry that a fork has copied.
+type inheritance struct {
+	entry
+	// closing is FD_CLOEXEC when the fork was made, so that the next exec would
+	// have closed it.
+	closing knowledge
+}
+
+// knowledge is whether something holds.
+type knowledge int8
+
+const (
+	unknown knowledge = iota
+	no
+	yes
+)
+
+// image is a program that has been executed, in the process that did and in the
+// copies that this has made of itself.
+type image struct {
+	pid  int
+	comm string
+	exe  string
+	argv []string
+	// full is all that is known of the process; nil until it is asked for, and
+	// then what is left to be read.
+	full *fdscan.Process
+	// received is what came across the exec. Of that, carried was not meant for
+	// the program: what it passes on of it is not its fault.
+	received, carried table
+	// leaks are what is known of its descriptors that have crossed an exec.
+	leaks map[entry]*leak
+}
+
+func newTree(root string, reader *fdscan.Reader) *tree {
+	t := &tree{
+		root: root, reader: reader, tables: tableReader{root: root}, processes: map[int]*process{},
+		crossings: newTally[fdscan.Crossing](), unclosed: newTally[fdscan.Unclosed](), gaps: map[string]fdscan.Gap{},
+	}
+	t.strangers = t.children(os.Getpid())
+	return t
+}
+
+// Started implements tracee.Watcher: what the command has now is the caller's.
+func (t *tree) Started(pid int) {
+	passed, err := t.tables.everything(pid)
+	t.unread(pid, err)
+	t.pass(passed)
+	p := &process{image: t.readImage(pid)}
+	t.add(pid, p)
+	t.checkPrivilege(p.image)
+}
+
+// pass notes what the caller has passed to the command.
+func (t *tree) pass(passed table) {
+	t.tables.pass(passed)
+	t.streams = streamsOf(passed)
+}
+
+func (t *tree) add(pid int, p *process) {
+	p.pid = pid
+	if p.sharers == nil {
+		p.sharers = new(1)
+	}
+	t.processes[pid] = p
+	t.total++
+}
+
+// Forked implements tracee.Watcher.
+func (t *tree) Forked(parent, child int, shared bool) {
+	from := t.processes[parent]
+	if from == nil {
+		// Made by somebody who has been killed since: what it is shows as well.
+		t.add(child, &process{image: t.readImage(child)})
+		return
+	}
+	p := &process{parent: parent, image: from.image, copied: true}
+	if shared {
+		p.sharers = from.sharers
+		*p.sharers++
+	}
+	t.add(child, p)
+	entries, err := t.tables.read(child, 0)
+	t.unread(child, err)
+	for _, e := range entries {
+		if from.image.carried.has(e) {
+			continue
+		}
+		i := inheritance{entry: e}
+		if len(p.inherited) < mostFlags {
+			i.closing = t.closing(child, e.fd)
+		}
+		p.inherited = append(p.inherited, i)
+	}
+}
+
+// mostFlags is of how many descriptors fdinfo is read at a fork.
+const mostFlags = 64
+
+// closing is FD_CLOEXEC of a descriptor.
+func (t *tree) closing(pid, fd int) knowledge {
+	switch flags, err := t.flags(pid, fd); {
+	case err != nil:
+		return unknown
+	case flags&unix.O_CLOEXEC != 0:
+		return yes
+	}
+	return no
+}
+
+// flags are those that fdinfo tells of a descriptor.
+func (t *tree) flags(pid, fd int) (flags uint64, err error) {
+	text, err := os.ReadFile(t.path(pid, "fdinfo/"+strconv.Itoa(fd)))
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(text) {
+		if value, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
+			return strconv.ParseUint(string(bytes.TrimSpace(value)), 8, 32)
+		}
+	}
+	return 0, nil
+}
+
+// Execed implements tracee.Watcher.
+func (t *tree) Execed(pid int) {
+	p := t.processes[pid]
+	if p == nil {
+		return
+	}
+	before := *p
+	shared := *p.sharers > 1
+	*p.sharers-- // exec leaves a shared table
+	*p = process{pid: pid, parent: p.parent, image: t.readImage(pid), sharers: new(1)}
+	t.checkPrivilege(p.image)
+	entries, err := t.tables.read(pid, 0)
+	t.unread(pid, err)
+	p.image.received = entries
+	for _, e := range entries {
+		if t.crossed(&before, shared, p.image, e) {
+			p.image.carried = append(p.image.carried, e)
+		}
+	}
+}
+
+// Exiting implements tracee.Watcher.
+func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
+	p := t.processes[pid]
+	if p == nil || *p.sharers > 1 {
+		return
+	}
+	entries, err := t.tables.read(pid, tid)
+	t.unread(pid, err)
+	for _, e := range entries {
+		if p.opened(e) {
+			t.leftOpen(p, tid, e, status)
+		}
+	}
+}
+
+// opened reports whether the process has opened this itself.
+func (p *process) opened(e entry) bool {
+	if p.image.received.has(e) {
+		return false
+	}
+	for _, i := range p.inherited {
+		if i.entry == e {
+			return false
+		}
+	}
+	return true
+}
+
+// Ended implements tracee.Watcher.
+func (t *tree) Ended(pid int) {
+	if p := t.processes[pid]; p != nil {
+		*p.sharers--
+		delete(t.processes, pid)
+	}
+	const often = 256
+	if t.ended++; t.ended%often == 0 {
+		t.reap()
+	}
+}
+
+// reap reaps what has ended under parents that have ended without having waited
+// for it: that falls to the caller, as the subreaper. What is followed still is
+// left alone: its end has yet to be told.
+func (t *tree) reap() {
+	for _, child := range t.children(os.Getpid()) {
+		if slices.Contains(t.strangers, child) || t.processes[child] != nil {
+			continue
+		}
+		if text, err := os.ReadFile(t.path(child, "status")); err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) {
+			unix.Wait4(child, nil, unix.WNOHANG, nil)
+		}
+	}
+}
+
+// children returns the children of all threads of a process. It needs
+// CONFIG_PROC_CHILDREN, which every distribution has.
+func (t *tree) children(pid int) (children []int) {
+	tasks, err := os.ReadDir(t.path(pid, "task"))
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
+}
+
+// readImage reads what a process runs.
+func (t *tree) readImage(pid int) *image {
+	const mostArguments = 64 << 10
+	i := &image{pid: pid}
+	if text, err := os.ReadFile(t.path(pid, "comm")); err == nil {
+		i.comm = strings.TrimSuffix(string(text), "\n")
+	}
+	i.exe, _ = os.Readlink(t.path(pid, "exe"))
+	i.exe = strings.TrimSuffix(i.exe, " (deleted)")
+	if text, err := os.ReadFile(t.path(pid, "cmdline")); err == nil && len(text) > 0 {
+		text = text[:min(len(text), mostArguments)]
+		i.argv = strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+	}
+	return i
+}
+
+// process returns all that is known of the process that executed the image. What
+// has ended meanwhile is known by what was read when it did.
+func (t *tree) process(i *image) *fdscan.Process {
+	if i.full != nil {
+		return i.full
+	}
+	if p := t.processes[i.pid]; p != nil && p.image == i {
+		if full, err := t.reader.Process(i.pid); err == nil {
+			i.full = full
+			return full
+		}
+	}
+	i.full = &fdscan.Process{PID: i.pid, NSPIDs: []int{i.pid}, Comm: i.comm, Exe: i.exe, Cmdline: i.argv}
+	return i.full
+}
+
+// unread notes that a table may not be read, once for each reason.
+func (t *tree) unread(pid int, err error) {
+	if err == nil {
+		return
+	}
+	reason := err.Error()
+	if _, known := t.gaps[reason]; !known {
+		t.gaps[reason] = fdscan.Gap{Op: "read the descriptors", PID: pid, FD: -1, Err: reason, Needs: "CAP_SYS_PTRACE", Scope: fdscan.ScopeHolders}
+	}
+}
+
+// checkPrivilege notes a program that would have got privileges, had it not been
+// followed by somebody without any.
+func (t *tree) checkPrivilege(i *image) {
+	if !t.watchPrivilege || t.unprivileged != nil {
+		return
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(t.path(i.pid, "exe"), &st); err != nil {
+		return
+	}
+	capabilities, _ := unix.Getxattr(t.path(i.pid, "exe"), "security.capability", nil)
+	if capabilities > 0 || st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid() {
+		t.unprivileged = t.process(i)
+	}
+}
+
+// writes reports whether a descriptor can be written to.
+func (t *tree) writes(pid, fd int) bool {
+	flags, err := t.flags(pid, fd)
+	return err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
+}
+
+// link is where a descriptor leads; "" when that cannot be read.
+func (t *tree) link(pid, fd int) string {
+	text, _ := os.Readlink(t.path(pid, "fd/"+strconv.Itoa(fd)))
+	return text
+}
+
+func (t *tree) path(pid int, name string) string {
+	return t.root + "/" + strconv.Itoa(pid) + "/" + name
+}
