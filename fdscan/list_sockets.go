@@ -32,7 +32,10 @@ func (l *lister) sockets() {
 	found, _ := l.tables(l.ctx)
 	for _, s := range found {
 		for _, d := range listed[s.Inode] {
-			d.Socket = s
+			// The subflows of an MPTCP connection share its inode.
+			if d.Socket == nil || s.Protocol == MPTCP {
+				d.Socket = s
+			}
 			if s.Protocol != Unix && s.Remote.Port != 0 {
 				c := connection{s.NetNS, s.Protocol.Stream(), ends{s.Remote.addrPort(), s.Local.addrPort()}}
 				wanted[c] = append(wanted[c], d)
@@ -51,6 +54,7 @@ func (l *lister) sockets() {
 	}
 	rows := map[string]map[uint64][]Detail{}
 	for _, inode := range slices.Sorted(maps.Keys(listed)) {
+		var asked *Socket
 		for _, d := range listed[inode] {
 			if s := d.Socket; s != nil && s.Protocol == Unix && s.Peer != 0 {
 				d.otherEnd, s.Remote.Path = s.Peer, names[s.Peer]
@@ -58,6 +62,16 @@ func (l *lister) sockets() {
 			d.protocol = l.socketProtocol(d)
 			l.narrow(d)
 			l.addRow(d, rows)
+			if d.Kind == InetSocket && d.Socket == nil && !l.Detached {
+				// It is not bound, or of no use any more, or belongs to a
+				// network namespace that has no process.
+				if asked == nil {
+					asked = l.unidentified(Ref{PID: d.Process.PID, TID: d.TID, FD: d.FD, Inode: inode})
+				}
+				if asked.Protocol != "" {
+					d.Socket = asked
+				}
+			}
 		}
 	}
 }
@@ -160,7 +174,12 @@ func (s *Socket) words() string {
 // "unix stream /run/x.sock ESTABLISHED".
 func (s *Socket) identity() string {
 	text := string(s.Protocol)
-	if s.Protocol != Unix {
+	switch {
+	case s.Dead():
+		return text + ", reset or closed at both ends: of no use any more"
+	case s.Protocol != Unix && s.Local.Port == 0:
+		return text + ", not bound"
+	case s.Protocol != Unix:
 		text += " " + s.Local.text()
 		if s.Remote.Port != 0 {
 			text += " → " + s.Remote.text()

@@ -207,8 +207,8 @@ func TestTargetMatches(t *testing.T) {
 
 func TestParseFDInfo(t *testing.T) {
 	for text, want := range map[string]FDInfo{
-		"pos:\t0\nflags:\t02000002\nmnt_id:\t9\nino:\t41877\n":                  {Flags: unix.O_CLOEXEC | unix.O_RDWR},
-		"pos:\t0\nflags:\t04002\nmnt_id:\t9\nino:\t41877\nscm_fds: 3\n":         {Flags: unix.O_NONBLOCK | unix.O_RDWR, SCMFiles: 3},
+		"pos:\t0\nflags:\t02000002\nmnt_id:\t9\nino:\t41877\n":                  {MountID: 9, Inode: 41877, Flags: unix.O_CLOEXEC | unix.O_RDWR},
+		"pos:\t0\nflags:\t04002\nmnt_id:\t9\nino:\t41877\nscm_fds: 3\n":         {MountID: 9, Inode: 41877, Flags: unix.O_NONBLOCK | unix.O_RDWR, SCMFiles: 3},
 		"pos:\t4096\nflags:\t0100001\nlock:\t1: POSIX  ADVISORY  WRITE 1 2 3\n": {Pos: 4096, Flags: 0o100001},
 		"pos:\t-1\nflags:\t00\n":      {Pos: -1},
 		"":                            {},
@@ -219,15 +219,51 @@ func TestParseFDInfo(t *testing.T) {
 		"pos:\t0\nflags:\t02\nmnt_id:\t15\n" +
 			"tfd:        5 events: 80000019 data:                5  pos:0 ino:25f5 sdev:9\n" +
 			"tfd:       11 events:        1 data:     7f0000000b0b  pos:12 ino:ffffffffffffffff sdev:800001\n": {
-			Flags: 2, Watches: []Watch{{FD: 5, Inode: 0x25f5, Device: 9, Events: 0x80000019}, {FD: 11, Inode: 1<<64 - 1, Device: 8<<20 | 1, Events: 1}},
+			MountID: 15, Flags: 2, Watches: []Watch{{FD: 5, Inode: 0x25f5, Device: 9, Events: 0x80000019}, {FD: 11, Inode: 1<<64 - 1, Device: 8<<20 | 1, Events: 1}},
 		},
 	} {
-		if diff := cmp.Diff(want, parseFDInfo([]byte(text))); diff != "" {
+		got := parseFDInfo([]byte(text))
+		got.Details = nil // the lines themselves
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
 	}
 	if !(FDInfo{Flags: 0o2000002}).CloseOnExec() || (FDInfo{Flags: 0o4002}).CloseOnExec() {
 		t.Error("FD_CLOEXEC is the bit 02000000")
+	}
+}
+
+func TestParseDetails(t *testing.T) {
+	text := "pos:\t5\nflags:\t02\nmnt_id:\t17\nino:\t1038\n" +
+		"lock:\t1: FLOCK  ADVISORY  WRITE 24106 fe:00:9986305 0 EOF\n" +
+		"lock:\t1: -> FLOCK  ADVISORY  WRITE 7 fe:00:9986305 0 EOF\n" +
+		"lock:\t2: OFDLCK ADVISORY  READ -1 fe:00:9986305 5 14\n" +
+		"SqMask:\t0x7\nUserFiles:\t2\n    0: socket:[41877]\n    1: <none>\nPollList:\n  op=6, task_works=0\n" +
+		"settime flags: 00\nit_value: (89, 999948293)\n" +
+		"inotify wd:2 ino:124077 sdev:fe00000\nfanotify flags:200 event-flags:8000\n" +
+		"no colon\n\nflags:\t00\nlock:\t3: FLOCK  ADVISORY  WRITE 1 fe:00:1 0 EOF\n"
+	want := FDInfo{
+		Pos: 5, Flags: 2, MountID: 17, Inode: 1038,
+		Locks: []Lock{{Type: "FLOCK", Access: "WRITE", PID: 24106, End: -1}, {Type: "OFDLCK", Access: "READ", Start: 5, End: 14}},
+		Details: []Detail{
+			{"SqMask", "0x7"},
+			{"UserFiles", "2"},
+			{"UserFiles 0", "socket:[41877]"},
+			{"UserFiles 1", "<none>"},
+			{"PollList", ""},
+			{"PollList", "op=6, task_works=0"},
+			{"settime flags", "00"},
+			{"it_value", "(89, 999948293)"},
+			{"inotify", "wd:2 ino:124077 sdev:fe00000"},
+			{"fanotify", "flags:200 event-flags:8000"},
+			{"", "no colon"},
+			// Behind what one kind of file has, nothing is of all files.
+			{"flags", "00"},
+			{"lock", "3: FLOCK  ADVISORY  WRITE 1 fe:00:1 0 EOF"},
+		},
+	}
+	if diff := cmp.Diff(want, parseFDInfo([]byte(text))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -32,6 +32,10 @@ type Snapshot struct {
 	// connections on its port that were left out of Sockets because the
 	// listener explains them.
 	Explained map[uint64]int
+	// Looked counts what a question about connections has looked at, and
+	// Networks are the namespaces of those that are in Sockets, by inode.
+	Looked   Looked
+	Networks map[uint64]*Network
 	// TablesComplete reports that every socket table of the caller's network
 	// namespace was dumped whole, bound-only sockets included.
 	TablesComplete bool
@@ -39,6 +43,7 @@ type Snapshot struct {
 	// was read.
 	HoldersComplete bool
 	Gaps            []Gap
+	read            *readTables // by a survey; for Scanner.After
 }
 
 // Parent returns the parent of p; nil when it is not known. A process that has

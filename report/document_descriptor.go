@@ -30,8 +30,8 @@ type Descriptor struct {
 	Details   []Detail `json:"details"`
 	Locks     []Lock   `json:"locks"`
 	Peers     []Peer   `json:"peers"`
-	// Socket is what the tables say; null for other files, and for a socket
-	// that no table lists. Its holders are not looked for.
+	// Socket is what the tables say, or the socket itself; null for other files,
+	// and for a socket of another family. Its holders are not looked for.
 	Socket *Socket `json:"socket"`
 	// Description numbers open file descriptions within this report.
 	Description *uint64 `json:"description"`
@@ -74,12 +74,25 @@ type Table struct {
 	Process    Process        `json:"process"`
 }
 
-func newDescriptor(d *fdscan.Descriptor) Descriptor {
+// newDescriptors describes the process of several descriptors once.
+func newDescriptors(all []*fdscan.Descriptor) []Descriptor {
+	processes := map[*fdscan.Process]Process{}
+	return list(all, func(d *fdscan.Descriptor) Descriptor {
+		process, known := processes[d.Process]
+		if !known {
+			process = newProcess(d.Process)
+			processes[d.Process] = process
+		}
+		return newDescriptor(d, process)
+	})
+}
+
+func newDescriptor(d *fdscan.Descriptor, process Process) Descriptor {
 	j := Descriptor{
 		PID: d.Process.PID, TID: orNull(d.TID), FD: d.FD, Kind: d.Kind.Name, Link: orNull(text(d.Link)), Deleted: d.Deleted, Target: orNull(text(d.Target)),
 		Inode: orNull(d.Inode), Device: orNull(d.Device), Number: orNull(d.Number), MountID: orNull(d.MountID), CloseOnExec: d.CloseOnExec, Flags: list(d.FlagNames(), text), Pos: d.Pos, Size: d.Size, Allocated: d.Allocated,
 		Details: list(d.Details, func(f fdscan.Detail) Detail { return Detail{text(f.Name), text(f.Value)} }),
-		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: newProcess(d.Process),
+		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: process,
 		Description: orNull(d.Description),
 	}
 	if d.Socket != nil {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -26,7 +27,10 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 		title += " " + q
 	}
 	fmt.Fprintf(b, "# %s\n\n%s, Linux %s, %s: %s.\n", escapeMarkdown(title), escapeMarkdown(o.Host.Name), escapeMarkdown(o.Host.Kernel),
-		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(o))
+		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(r))
+	if run := o.Run; run != nil {
+		fmt.Fprintf(b, "\n%s: exit code %d after %s, %d %s.\n", escapeMarkdown(strings.Join(run.Argv, " ")), run.ExitCode, age(run.Duration), run.Processes, plurals(run.Processes, "process", "processes"))
+	}
 	if r.Answer != nil {
 		fmt.Fprintln(b)
 		for line := range strings.Lines(verdictText(r.Answer)) {
@@ -56,7 +60,8 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	}
 	gaps := gapLines(o.Gaps)
 	section("Not seen", len(gaps), func(i int) string { return gaps[i].String() })
-	section("Not checked", len(o.NotEvaluated), func(i int) string { u := o.NotEvaluated[i]; return u.Rule.ID + ": " + u.Because })
+	unchecked := uncheckedLines(o.NotEvaluated)
+	section(strings.ToUpper(uncheckedWords(r.Answer)[:1])+uncheckedWords(r.Answer)[1:], len(unchecked), func(i int) string { return unchecked[i].String() })
 	section("Suppressed", len(o.Suppressed), func(i int) string { return suppressedText(o.Suppressed[i]) })
 	return b.Flush()
 }
@@ -77,6 +82,9 @@ func verdictText(a *inspect.Answer) string {
 	return text.String()
 }
 
+// markdownCommand is how much of a command line a table shows, in columns.
+const markdownCommand = 120
+
 // markdownSockets writes a row for each holder.
 func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 	if len(sockets) == 0 {
@@ -96,11 +104,8 @@ func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 		}
 		for _, h := range s.Holders {
 			cells := holderCells(h)
-			command := strings.Join(h.Process.Cmdline, " ")
-			if command == "" {
-				command = h.Process.Comm
-			}
-			row(name, string(s.State), cells[0], cells[2], cells[5], cells[6], command)
+			command := cmp.Or(strings.Join(h.Process.Cmdline, " "), h.Process.Comm)
+			row(name, string(s.State), cells[0], cells[2], cells[5], cells[6], cut(Printable(command), markdownCommand))
 		}
 		if len(s.Holders) == 0 {
 			row(name, string(s.State), "", "", "", "", "")
@@ -110,7 +115,8 @@ func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 
 // tally is the outcome in a few words: what there is of each severity, and what
 // does not count.
-func tally(o *inspect.Outcome) string {
+func tally(r *Result) string {
+	o := r.Outcome
 	var parts []string
 	for _, severity := range []inspect.Severity{inspect.Error, inspect.Warning, inspect.Note} {
 		n := 0
@@ -130,7 +136,7 @@ func tally(o *inspect.Outcome) string {
 		parts = append(parts, fmt.Sprintf("%d suppressed", n))
 	}
 	if n := len(o.NotEvaluated); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d %s not checked", n, plural(n, "rule")))
+		parts = append(parts, fmt.Sprintf("%d %s %s", n, plural(n, "rule"), uncheckedWords(r.Answer)))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -139,9 +145,10 @@ func tally(o *inspect.Outcome) string {
 // name, and may choose a link, a heading or the end of a table.
 func escapeMarkdown(s string) string {
 	text := []rune(Printable(s))
-	isWord := func(i int) bool {
-		return i >= 0 && i < len(text) && (unicode.IsLetter(text[i]) || unicode.IsDigit(text[i]))
-	}
+	is := func(i int, class func(rune) bool) bool { return i >= 0 && i < len(text) && class(text[i]) }
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	slash := func(r rune) bool { return r == '/' }
+	number := true // all before is one
 	var b strings.Builder
 	for i, r := range text {
 		special := false
@@ -149,14 +156,15 @@ func escapeMarkdown(s string) string {
 		case '\\', '`', '*', '[', ']', '<', '>', '|', '&', '~':
 			special = true
 		case '_': // within a word it is no emphasis
-			special = !isWord(i-1) || !isWord(i+1)
+			special = !is(i-1, word) || !is(i+1, word)
 		case '#', '-', '+', '=': // a heading, a list, a line below a heading
 			special = i == 0
-		case '.', ')': // "1." is a list
-			special = i > 0 && strings.Trim(string(text[:i]), "0123456789") == "" && (i+1 == len(text) || text[i+1] == ' ')
+		case '.', ')': // "1. " is a list
+			special = number && i > 0 && (i+1 == len(text) || text[i+1] == ' ')
 		case ':': // "https://" is a link
-			special = strings.HasPrefix(string(text[i+1:]), "//")
+			special = is(i+1, slash) && is(i+2, slash)
 		}
+		number = number && unicode.IsDigit(r)
 		if special {
 			b.WriteByte('\\')
 		}
