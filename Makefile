@@ -22,7 +22,8 @@ fuzz: ## every fuzz target, for a minute each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime 1m $$p || exit 1; done; done
 
 generate: ## documents and golden files that derive from the code
-	go test ./report ./inspect/rules -update
+	go test ./report -update
+	go test ./fdscan -run TestDocument -update
 
 demo: build ## a server that leaks its port into sleep(1), and what stray says of it
 	@go run ./internal/demo ./stray

@@ -14,7 +14,6 @@ import (
 
 	"stray/fdscan"
 	"stray/inspect"
-	"stray/inspect/rules"
 	"stray/internal/act"
 	"stray/internal/tracee"
 	"stray/report"
@@ -34,16 +33,27 @@ type actFlags struct {
 	dryRun      bool
 	force       string
 	timeout     time.Duration
+	rule        string
+	older       time.Duration
+	limits      *inspect.Limits
+	// chosen reports that the connections themselves were chosen, by their far
+	// ends or by a rule.
+	chosen bool
 }
 
 func (a *app) close() *cobra.Command {
 	f := &actFlags{method: act.Park}
 	c := &cobra.Command{
-		Use:   "close TARGET… (-p PID… | --holders leaked)",
+		Use:   "close (TARGET… | --rule RULE) (-p PID… | --holders leaked)",
 		Short: "drop a socket inside the process that holds it, without ending the process",
 		Long: `close drops every descriptor of the target's listeners and bound sockets inside
 the processes that are named, and nowhere else: other holders, other ports and
-accepted connections stay (--connections takes those too).
+accepted connections stay (--connections takes those too). An address with a
+port that nothing here has is taken as the far end of connections.
+
+--rule takes the connections that a rule speaks of (FD301, FD302, FD303 or FD305;
+see stray conns, whose limits such as --silence it takes too), in one plan; notes
+are left out, and -p is not needed.
 
 By default the number stays taken by an inert object, so that it cannot be
 reused under the program's feet; --plain really closes it. --half ends
@@ -55,7 +65,9 @@ Exit codes: 0 done and verified, or nothing to do with --holders leaked;
 1 nothing matched; 2 usage; 3 refused, not permitted or failed; 4 timeout.`,
 		Example: `  stray close 18080 -p 4180
   stray close 18080 --holders leaked --yes
-  stray close --half 18080 -p 4180 --connections`,
+  stray close --half 18080 -p 4180 --connections
+  stray close 10.77.0.2:51140 -p 812
+  stray close --rule FD302 --older 10m`,
 		ValidArgsFunction: completeTargets,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runAct(c.Context(), c, f, args) },
 	}
@@ -64,7 +76,11 @@ Exit codes: 0 done and verified, or nothing to do with --holders leaked;
 	c.Flags().BoolVar(&f.plain, "plain", false, "really close: the number is free at once")
 	c.Flags().BoolVar(&f.half, "half", false, "connections only: shut down for writing, wait for the peer's end, then park")
 	c.Flags().BoolVar(&f.destroy, "destroy", false, "have the kernel abort the socket for all its holders (SOCK_DESTROY)")
-	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long --half waits for the peer")
+	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long --half waits for the peers, all together")
+	c.Flags().StringVar(&f.rule, "rule", "", "the connections that this rule speaks of: "+strings.Join(connectionRules, ", "))
+	c.Flags().DurationVar(&f.older, "older", 0, "of those, only what has been so for this time or more, such as 10m")
+	f.limits = limitFlags(c, true)
+	_ = c.RegisterFlagCompletionFunc("rule", cobra.FixedCompletions(connectionRules, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -116,7 +132,7 @@ func (f *actFlags) check(c *cobra.Command) error {
 	}
 	// The hints are this command line with the mistake taken out, as a plan.
 	args := c.Flags().Args()
-	if len(args) == 0 {
+	if len(args) == 0 && f.rule == "" {
 		args = []string{exampleTarget}
 	}
 	leaked := "leaked"
@@ -127,6 +143,9 @@ func (f *actFlags) check(c *cobra.Command) error {
 		change["dry-run"], change["yes"] = "true", ""
 		return again(c, args, change)
 	}
+	if err := f.checkRule(c, hint); err != nil {
+		return err
+	}
 	switch {
 	case ways > 1:
 		return usageError(hint(map[string]string{"half": "", "destroy": ""}), "--plain, --half and --destroy exclude each other")
@@ -134,7 +153,7 @@ func (f *actFlags) check(c *cobra.Command) error {
 		return usageError(hint(map[string]string{"holders": leaked, "pid": ""}), "unknown value %q for --holders", f.holders)
 	case f.holders != "" && len(f.pids) > 0:
 		return usageError(hint(map[string]string{"pid": ""}), "-p and --holders exclude each other")
-	case f.holders == "" && len(f.pids) == 0 && f.method != act.Destroy:
+	case f.holders == "" && len(f.pids) == 0 && f.method != act.Destroy && f.rule == "":
 		return usageError(hint(map[string]string{"holders": leaked}), "%s needs -p or --holders: in which process?", c.Name())
 	case f.out.format != "table" && f.out.format != "json":
 		return usageError(hint(map[string]string{"output": "json"}), "%s writes table or json, not %q", c.Name(), f.out.format)
@@ -153,7 +172,11 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	if err := f.check(c); err != nil {
 		return err
 	}
-	targets, err := parseTargets(c, args)
+	parse := parseTargets
+	if f.rule != "" {
+		parse = parseTargetsOf
+	}
+	targets, err := parse(c, args)
 	if err != nil {
 		return err
 	}
@@ -165,14 +188,44 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 		f.pids = slices.Compact(f.pids)
 	}
 	scanner := &fdscan.Scanner{}
-	snap, err := scanner.Lookup(ctx, fdscan.Question{Targets: targets})
+	see := lookUp(scanner, targets, true)
+	if f.rule != "" {
+		f.chosen = true
+		see = func(ctx context.Context) (*inspect.Answer, error) { return f.byRule(ctx, scanner, targets) }
+	}
+	before, err := see(ctx)
 	if err != nil {
 		return lookupError(c, err)
 	}
-	before := inspect.Who(snap, targets, rules.All(), true)
 	sockets := f.sockets(before)
 	plan, named := f.plan(sockets)
+	remark := ""
+	if len(plan.Steps) == 0 && f.rule == "" && f.method != act.Seal {
+		far, err := byPeer(ctx, scanner, targets, f.pids)
+		if err != nil {
+			return lookupError(c, err)
+		}
+		if len(far.Shown) > 0 {
+			f.chosen = true
+			before, sockets = far, far.Shown
+			plan, named = f.plan(sockets)
+			remark = strings.Join(args, ", ") + ": taken as the far end, since nothing that is meant has it as its own"
+		}
+	}
+	after := lookUp(scanner, targets, f.connections || f.method == act.Half)
+	if f.chosen {
+		after = lookAgain(scanner, before)
+	}
+	examined := make([]*fdscan.Socket, len(sockets))
+	for i, s := range sockets {
+		examined[i] = s.Socket
+	}
+	scanner.Examine(examined)
 	said := report.NewActions(c.Name(), args, Version(), before, plan)
+	said.Remark(remark)
+	if len(plan.Steps) == 0 && f.rule != "" {
+		return f.noneOfRule(before)
+	}
 	if len(plan.Steps) == 0 {
 		return a.nothingToDo(f, args, before, sockets, said)
 	}
@@ -207,7 +260,7 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 		return err
 	}
 	results := plan.Do(ctx, scanner, named)
-	return a.verify(ctx, c, f, scanner, targets, said, results)
+	return a.verify(ctx, c, f, after, said, results)
 }
 
 // refused is the error for a plan of which nothing can be done.
@@ -228,6 +281,9 @@ func pidList(pids []int) string {
 
 // sockets are those that the flags mean, of those that match the targets.
 func (f *actFlags) sockets(answer *inspect.Answer) (sockets []*inspect.Socket) {
+	if f.chosen {
+		return answer.Shown
+	}
 	for _, s := range answer.Shown {
 		byInode := slices.ContainsFunc(answer.Targets, func(t fdscan.Target) bool { return t.Kind == fdscan.InodeTarget && t.Inode == s.Inode })
 		wanted := s.IsPort() || f.connections || byInode
@@ -395,13 +451,12 @@ func (a *app) consent(ctx context.Context, f *actFlags, said *report.Actions) er
 }
 
 // verify looks again, and says what has become of it.
-func (a *app) verify(ctx context.Context, c *cobra.Command, f *actFlags, scanner *fdscan.Scanner, targets []fdscan.Target, said *report.Actions, results []act.Result) error {
+func (a *app) verify(ctx context.Context, c *cobra.Command, f *actFlags, see look, said *report.Actions, results []act.Result) error {
 	// What was done is told even when the command is being interrupted.
-	snap, err := scanner.Lookup(context.WithoutCancel(ctx), fdscan.Question{Targets: targets})
+	after, err := see(context.WithoutCancel(ctx))
 	if err != nil {
 		return lookupError(c, err)
 	}
-	after := inspect.Who(snap, targets, rules.All(), f.connections || f.method == act.Half)
 	if f.method != act.Seal {
 		after.SettleBinds(fdscan.TryBind)
 	}
@@ -424,7 +479,7 @@ func (a *app) verify(ctx context.Context, c *cobra.Command, f *actFlags, scanner
 		switch {
 		case errors.Is(r.Err, act.ErrPeerTimeout):
 			return &exitError{code: exitTimeout, told: true}
-		case r.Err != nil, !act.Verified(r, snap):
+		case r.Err != nil, !act.Verified(r, after.Snapshot):
 			return &exitError{code: exitUnknown, told: true}
 		}
 	}

@@ -169,7 +169,7 @@ func (g *gate) readBaseline(c *cobra.Command) error {
 // apply takes out of the findings of o what does not count: first what the
 // ignore file names, then what the baseline knows.
 func (g *gate) apply(o *inspect.Outcome) error {
-	o.FailOn = failOnWord(strings.ToLower(g.failOn))
+	o.FailOn = g.least()
 	for _, r := range o.Ignore(g.settings.Ignore) {
 		g.app.warn("%s:%d: %s", g.ignoreFile, r.Line, r.Text)
 	}
@@ -188,9 +188,7 @@ func (g *gate) apply(o *inspect.Outcome) error {
 		}
 		g.known.Prune(stale)
 	case !g.update:
-		for _, e := range stale {
-			g.app.warn("%s: not found any more (--prune-baseline takes it out): %s %s", g.baseline, e.Rule, e.Message)
-		}
+		g.tellStale(stale)
 		return nil
 	}
 	var b bytes.Buffer
@@ -199,6 +197,25 @@ func (g *gate) apply(o *inspect.Outcome) error {
 	}
 	return writeFiles([]content{{path: g.baseline, data: b.Bytes()}})
 }
+
+// mostStale is how many entries are told of one by one.
+const mostStale = 5
+
+// tellStale says which entries of the baseline are found no more.
+func (g *gate) tellStale(stale []inspect.BaselineEntry) {
+	for _, e := range stale[:min(len(stale), mostStale)] {
+		g.app.warn("%s: not found any more: %s %s", g.baseline, e.Rule, e.Message)
+	}
+	if more := len(stale) - mostStale; more > 0 {
+		g.app.warn("%s: %d more are not found any more", g.baseline, more)
+	}
+	if len(stale) > 0 {
+		g.app.warn("--prune-baseline takes out of %s what is gone", g.baseline)
+	}
+}
+
+// least is the mildest severity that fails.
+func (g *gate) least() inspect.Severity { return failOnWord(strings.ToLower(g.failOn)) }
 
 // exitCode is what o comes to.
 func (g *gate) exitCode(o *inspect.Outcome) int {

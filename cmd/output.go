@@ -27,22 +27,19 @@ type output struct {
 func (a *app) outputFlags(c *cobra.Command) *output {
 	o := a.formatFlags(c)
 	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, all of them or none (repeatable)")
-	_ = c.RegisterFlagCompletionFunc("report", completeReports)
 	return o
 }
 
 // formatFlags are those of every command that has a format.
 func (a *app) formatFlags(c *cobra.Command) *output {
 	o := &output{}
-	names := formatNames()
 	f := c.Flags()
-	f.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(names, ", "))
+	f.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(formatNames(), ", "))
 	f.BoolVar(&o.json, "json", false, "the same as -o json")
 	f.StringVar(&o.file, "output-file", "", "write the report to this file, whole or not at all")
 	f.BoolVar(&o.noHeaders, "no-headers", false, "leave out the names of columns")
 	f.StringVar(&o.color, "color", "auto", "auto, always or never")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing: the exit code is the answer")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return o
 }
@@ -52,18 +49,6 @@ func formatNames() (names []string) {
 		names = append(names, f.Name)
 	}
 	return names
-}
-
-// completeReports offers formats, and then files.
-func completeReports(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	if strings.Contains(word, "=") {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	var words []string
-	for _, f := range report.Formats() {
-		words = append(words, f.Name+"=\t"+f.Title)
-	}
-	return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
 // check finds mistakes before anything is done.

@@ -43,11 +43,3 @@ func (a *app) explain() *cobra.Command {
 		},
 	}
 }
-
-func completeRules(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var words []string
-	for _, r := range rules.All() {
-		words = append(words, r.ID+"\t"+r.Title)
-	}
-	return words, cobra.ShellCompDirectiveNoFileComp
-}

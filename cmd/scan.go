@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -13,11 +14,12 @@ import (
 
 // scanFlags are the flags of scan.
 type scanFlags struct {
-	out  *output
-	gate *gate
-	pids []int
-	deep bool
-	list *listFlags
+	out    *output
+	gate   *gate
+	limits *inspect.Limits
+	pids   []int
+	deep   bool
+	list   *listFlags
 }
 
 func (a *app) scan() *cobra.Command {
@@ -27,7 +29,7 @@ func (a *app) scan() *cobra.Command {
 		Short: "what leaks on this machine, or in some processes, in order of harm",
 		Long: `scan looks at every process and every socket of this machine, in every network
 namespace, and says what leaks: what it is, how that is known, and the next
-command. With -p it speaks of those processes and their descendants; everybody
+command. What it says of the health of connections, conns says at length. With -p it speaks of those processes and their descendants; everybody
 is looked at all the same, since a leak shows in who else holds what.
 
 With --fds it judges nothing, and lists every descriptor of the processes of -p
@@ -44,6 +46,7 @@ look (with --strict: not everything).`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runScan(c.Context(), c, s) },
 	}
 	s.out, s.gate, s.list = a.outputFlags(c), a.gateFlags(c), a.listFlags(c)
+	s.limits = limitFlags(c, true)
 	f := c.Flags()
 	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only these processes and their descendants (repeatable)")
 	f.BoolVar(&s.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
@@ -57,17 +60,28 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := s.gate.check(c); err != nil {
 		return err
 	}
+	if err := checkLimits(c, s.limits); err != nil {
+		return err
+	}
 	if err := checkPIDs(c, s.pids); err != nil {
 		return err
 	}
 	if s.list.on || len(s.list.kinds) > 0 {
 		return a.listDescriptors(ctx, c, s)
 	}
-	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	// What is found is kept to the end: half as much garbage beside it is enough.
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
+	scanner := &fdscan.Scanner{}
+	snap, err := scanner.Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	if err != nil {
+		return lookupError(c, err)
+	}
+	connections, err := lookAtConnections(ctx, scanner, fdscan.ConnectionsQuestion{}, *s.limits, 0)
 	if err != nil {
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All())
+	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All()}))
 	if len(s.pids) > 0 {
 		outcome.Limit(s.pids)
 	}

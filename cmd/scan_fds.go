@@ -50,11 +50,30 @@ func (l *listFlags) find(c *cobra.Command) (kinds []*fdscan.Kind, err error) {
 	return kinds, nil
 }
 
+// formats refuses formats that tell findings only: their reports would say that
+// there are none.
+func (l *listFlags) formats(c *cobra.Command, out *output) error {
+	asked := []string{out.format}
+	for _, word := range out.reports {
+		name, _, _ := strings.Cut(word, "=")
+		asked = append(asked, name)
+	}
+	for _, name := range asked {
+		if f := report.Find(name); f != nil && !f.Lists {
+			return usageError(again(c, c.Flags().Args(), map[string]string{"output": "tsv", "report": ""}), "format %q tells findings, and --fds lists descriptors", name)
+		}
+	}
+	return nil
+}
+
 // listDescriptors writes the descriptors of the processes with these pids, or of
 // all when there are none.
 func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlags) error {
 	kinds, err := s.list.find(c)
 	if err != nil {
+		return err
+	}
+	if err := s.list.formats(c, s.out); err != nil {
 		return err
 	}
 	snap, err := (&fdscan.Scanner{}).List(ctx, s.pids)
@@ -70,6 +89,9 @@ func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlag
 	}
 	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: c.Name(), Outcome: outcome, Listed: listed}); err != nil {
 		return err
+	}
+	if len(outcome.Tables) == 0 && !outcome.Complete {
+		return &exitError{code: exitUnknown}
 	}
 	return &exitError{code: s.gate.exitCode(outcome)}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -314,17 +313,4 @@ func checkPIDs(c *cobra.Command, pids []int) error {
 		}
 	}
 	return nil
-}
-
-// completeTargets offers the ports that are listened on.
-func completeTargets(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	ports, err := fdscan.ListeningPorts()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	words := make([]string, len(ports))
-	for i, p := range ports {
-		words[i] = strconv.Itoa(int(p))
-	}
-	return words, cobra.ShellCompDirectiveDefault
 }

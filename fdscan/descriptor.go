@@ -53,7 +53,8 @@ type Descriptor struct {
 	// at the same number, and runs another program, while FD_CLOEXEC is clear: the
 	// descriptor has come through exec. nil when not compared, or not so.
 	From *Process
-	// Socket is what the tables say of a socket; nil when none lists it.
+	// Socket is what the tables say of a socket, or the socket itself where none
+	// lists it; nil when neither can, and for families besides IP and unix.
 	Socket *Socket
 	// Description numbers open file descriptions: descriptors of one Snapshot
 	// with the same number refer to one and the same. 0 when not compared.
@@ -62,7 +63,8 @@ type Descriptor struct {
 	watches  []Watch
 	mode     uint16 // st_mode; 0 when the file was not asked
 	otherEnd uint64 // inode of the socket at the other end; 0 when not known
-	lonely   bool   // a pipe whose other end nobody has
+	// Of a pipe without Peers: nobody has the other end, or nobody who was seen.
+	lonely, unseen bool
 	// protocol is the name of a socket's protocol, as the extended attribute
 	// system.sockprotoname of its file says it.
 	protocol string

@@ -5,13 +5,9 @@ import (
 	"cmp"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +15,7 @@ import (
 // evidence reads what tells how the holders came by what they hold.
 func (l *lookup) evidence() error {
 	l.tablesShared()
-	holders := slices.Collect(l.eachHolder)
-	sideBySide(len(holders), func(i int) { l.readFlags(holders[i]) })
+	l.flags()
 	if err := l.interrogate(); err != nil {
 		return err
 	}
@@ -48,92 +43,6 @@ func (l *lookup) eachHolder(yield func(*Holder) bool) {
 	}
 }
 
-// recheck reads the links of the found descriptors again, now that their
-// processes are known, and drops what a pid or a number no longer means.
-func (l *lookup) recheck() {
-	if l.Detached {
-		return
-	}
-	type suspect struct {
-		holder *Holder
-		link   string // "" for one that is not compared
-		stays  bool
-	}
-	var suspects []suspect
-	for _, s := range l.snap.Sockets {
-		link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
-		for _, h := range s.Holders {
-			suspects = append(suspects, suspect{holder: h, link: link})
-		}
-	}
-	for _, o := range l.snap.Objects {
-		for _, h := range o.Holders {
-			suspects = append(suspects, suspect{holder: h})
-		}
-	}
-	processes := map[*Process]bool{}
-	for _, s := range suspects {
-		processes[s.holder.Process] = true
-	}
-	ended := make(map[*Process]bool)
-	for p := range processes {
-		if l.startTicks(p.PID) != p.StartTicks {
-			ended[p] = true
-			delete(l.snap.Processes, p.PID) // another may have the number now
-		}
-	}
-	sideBySide(len(suspects), func(i int) {
-		s := &suspects[i]
-		h := s.holder
-		s.stays = !ended[h.Process]
-		if s.stays && s.link != "" && (h.Via == ViaTable || h.Via == ViaThread) {
-			text, err := os.Readlink(l.descriptorPath("fd", h.Process.PID, h.TID, h.FD))
-			s.stays = err == nil && text == s.link
-		}
-	})
-	// In the same order as above.
-	drop := func(of any, holders []*Holder) []*Holder {
-		return slices.DeleteFunc(holders, func(h *Holder) bool {
-			stays := suspects[0].stays
-			suspects = suspects[1:]
-			if !stays {
-				delete(l.held, keyOf(of, h))
-			}
-			return !stays
-		})
-	}
-	for _, s := range l.snap.Sockets {
-		s.Holders = drop(s, s.Holders)
-	}
-	for _, o := range l.snap.Objects {
-		o.Holders = drop(o, o.Holders)
-	}
-}
-
-// sideBySide calls f with each number below n, on as many threads as a walk.
-func sideBySide(n int, f func(i int)) {
-	const share = 64 // numbers that one takes at a time
-	workers := min(runtime.GOMAXPROCS(0), 4, (n+share-1)/share)
-	var next atomic.Int64
-	run := func() {
-		for {
-			from := int(next.Add(share)) - share
-			if from >= n {
-				return
-			}
-			for i := from; i < min(from+share, n); i++ {
-				f(i)
-			}
-		}
-	}
-	var wg sync.WaitGroup
-	for range workers - 1 {
-		wg.Go(run)
-	}
-	run()
-	wg.Wait()
-}
-
 // descriptorPath is the path of a descriptor in the directory "fd" or "fdinfo"
 // of a process, or of the thread that has a table of its own.
 func (l *lookup) descriptorPath(directory string, pid, tid, fd int) string {
@@ -143,68 +52,45 @@ func (l *lookup) descriptorPath(directory string, pid, tid, fd int) string {
 	return l.path(strconv.Itoa(pid), directory, strconv.Itoa(fd))
 }
 
-// tablesShared finds processes that use one and the same descriptor table.
-func (l *lookup) tablesShared() {
-	if l.Detached {
-		return
+// flags reads the flags of every holder, and drops those whose descriptor is of
+// another file by now.
+func (l *lookup) flags() {
+	type holding struct {
+		socket *Socket // nil for a file
+		holder *Holder
+		stays  bool
 	}
+	var all []holding
 	for _, s := range l.snap.Sockets {
-		findSharers(s.Holders)
+		for _, h := range s.Holders {
+			all = append(all, holding{socket: s, holder: h})
+		}
 	}
 	for _, o := range l.snap.Objects {
-		findSharers(o.Holders)
-	}
-}
-
-// findSharers notes which holders are one entry of one table.
-func findSharers(holders []*Holder) {
-	byNumber := map[int][]*Holder{}
-	for _, h := range holders {
-		if h.Via == ViaTable {
-			byNumber[h.FD] = append(byNumber[h.FD], h)
+		for _, h := range o.Holders {
+			all = append(all, holding{holder: h})
 		}
 	}
-	for _, same := range byNumber {
-		eachSharing(same, func(h *Holder) int { return h.Process.PID }, func(h, other *Holder) {
-			h.SharesTableWith = append(h.SharesTableWith, other.Process.PID)
+	sideBySide(len(all), func(i int) {
+		inode := l.readFlags(all[i].holder)
+		all[i].stays = inode == 0 || all[i].socket == nil || inode == all[i].socket.Inode
+	})
+	l.snap.Sockets = slices.DeleteFunc(l.snap.Sockets, func(s *Socket) bool {
+		held := len(s.Holders)
+		s.Holders = slices.DeleteFunc(s.Holders, func(*Holder) bool {
+			stays := all[0].stays
+			all = all[1:]
+			return !stays
 		})
-	}
-}
-
-// eachSharing calls f with each pair, in both orders, whose processes use one and
-// the same table, by pid. kcmp(2) orders tables, so that equal ones come to stand
-// side by side.
-func eachSharing[T comparable](all []T, pid func(T) int, f func(a, b T)) {
-	if len(all) < 2 {
-		return
-	}
-	order := func(a, b T) int {
-		n, _ := compareTables(pid(a), pid(b))
-		return n
-	}
-	all = slices.DeleteFunc(all, func(a T) bool { _, err := compareTables(pid(a), pid(a)); return err != nil })
-	slices.SortFunc(all, func(a, b T) int { return cmp.Or(order(a, b), cmp.Compare(pid(a), pid(b))) })
-	for len(all) > 0 {
-		n := 1
-		for n < len(all) && order(all[0], all[n]) == 0 {
-			n++
-		}
-		for _, a := range all[:n] {
-			for _, b := range all[:n] {
-				if pid(a) != pid(b) {
-					f(a, b)
-				}
-			}
-		}
-		all = all[n:]
-	}
+		return l.survey != nil && held > 0 && len(s.Holders) == 0 // closed meanwhile
+	})
 }
 
 // readFlags reads FD_CLOEXEC of an entry in a descriptor table, and O_ASYNC of
-// what it refers to.
-func (l *lookup) readFlags(h *Holder) {
+// what it refers to. It returns the inode of that; 0 when it is not told.
+func (l *lookup) readFlags(h *Holder) (inode uint64) {
 	if h.Via != ViaTable && h.Via != ViaThread {
-		return
+		return 0
 	}
 	text, err := readFile(l.descriptorPath("fdinfo", h.Process.PID, h.TID, h.FD))
 	if err != nil {
@@ -213,11 +99,12 @@ func (l *lookup) readFlags(h *Holder) {
 			g.TID, g.FD = h.TID, h.FD
 			l.gap(g)
 		}
-		return
+		return 0
 	}
 	info := parseFDInfo(text)
 	h.CloseOnExec = new(info.CloseOnExec())
 	h.SignalDriven = info.Flags&unix.O_ASYNC != 0
+	return info.Inode
 }
 
 // relatives reads the ancestors of every holder, and the leaders of their
@@ -269,11 +156,11 @@ func (l *lookup) options() {
 		}
 	}
 	for _, s := range l.snap.Sockets {
-		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners[portOf(s)], func(o *Socket) bool { return o.Accepts(s) })
-		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
+		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[addressOf(s)] < 2 {
 			continue
 		}
-		if l.survey != nil && s.Protocol != Unix && s.State != Bound && sharing[addressOf(s)] < 2 {
+		blocked := s.State != Listen && s.State != Bound && slices.ContainsFunc(listeners[portOf(s)], func(o *Socket) bool { return o.Accepts(s) })
+		if s.ReuseAddr != nil || s.Protocol == Unix && s.State != Listen || blocked {
 			continue
 		}
 		var g *Gap

@@ -54,18 +54,19 @@ func (i FDInfo) CloseOnExec() bool { return i.Flags&unix.O_CLOEXEC != 0 }
 func parseFDInfo(text []byte) (info FDInfo) {
 	first, section := true, ""
 	for line := range bytes.Lines(text) {
-		d := parseDetail(string(bytes.TrimRight(line, "\n")), &section)
+		d, below := parseDetail(string(bytes.TrimRight(line, "\n")), &section)
 		if d == (Detail{}) {
 			continue
 		}
-		if first = first && info.general(d); first {
+		if first = first && !below && info.general(d); first {
 			continue
 		}
 		info.Details = append(info.Details, d)
-		switch d.Name {
-		case "scm_fds":
+		switch {
+		case below:
+		case d.Name == "scm_fds":
 			info.SCMFiles, _ = strconv.Atoi(d.Value)
-		case "tfd":
+		case d.Name == "tfd":
 			info.Watches = append(info.Watches, parseWatch(d.Value))
 		}
 	}
@@ -102,22 +103,22 @@ func (i *FDInfo) general(d Detail) (ok bool) {
 //
 // The last form belongs to the section that the line before it began, as in
 // "UserFiles:\t1"; its name is then "UserFiles 0". An empty line is no Detail.
-func parseDetail(line string, section *string) Detail {
+func parseDetail(line string, section *string) (d Detail, below bool) {
 	text := strings.TrimSpace(line)
 	indented := text != "" && (line[0] == ' ' || line[0] == '\t')
 	key, value, ok := strings.Cut(text, ":")
 	switch before, after, _ := strings.Cut(text, " "); {
 	case before == "inotify" || before == "fanotify":
-		return Detail{before, after}
+		return Detail{before, after}, false
 	case indented && !ok:
-		return Detail{*section, text}
+		return Detail{*section, text}, true
 	case indented:
-		return Detail{strings.TrimSpace(*section + " " + key), strings.TrimSpace(value)}
+		return Detail{strings.TrimSpace(*section + " " + key), strings.TrimSpace(value)}, true
 	case !ok:
-		return Detail{"", text}
+		return Detail{"", text}, false
 	}
 	*section = key
-	return Detail{key, strings.TrimSpace(value)}
+	return Detail{key, strings.TrimSpace(value)}, false
 }
 
 // parseWatch reads what follows "tfd:" in "5 events: 19 data: … pos:0 ino:25f5 sdev:9".

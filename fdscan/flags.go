@@ -14,9 +14,17 @@ var flagNames = []struct {
 	bits uint32
 	name string
 }{
-	{unix.O_TMPFILE, "O_TMPFILE"}, {unix.O_SYNC, "O_SYNC"}, {unix.O_APPEND, "O_APPEND"}, {unix.O_ASYNC, "O_ASYNC"}, {unix.O_DIRECT, "O_DIRECT"},
-	{unix.O_DIRECTORY, "O_DIRECTORY"}, {unix.O_DSYNC, "O_DSYNC"}, {unix.O_NOATIME, "O_NOATIME"}, {unix.O_NOFOLLOW, "O_NOFOLLOW"},
-	{unix.O_NONBLOCK, "O_NONBLOCK"}, {unix.O_PATH, "O_PATH"},
+	{unix.O_TMPFILE, "O_TMPFILE"},
+	{unix.O_SYNC, "O_SYNC"},
+	{unix.O_APPEND, "O_APPEND"},
+	{unix.O_ASYNC, "O_ASYNC"},
+	{unix.O_DIRECT, "O_DIRECT"},
+	{unix.O_DIRECTORY, "O_DIRECTORY"},
+	{unix.O_DSYNC, "O_DSYNC"},
+	{unix.O_NOATIME, "O_NOATIME"},
+	{unix.O_NOFOLLOW, "O_NOFOLLOW"},
+	{unix.O_NONBLOCK, "O_NONBLOCK"},
+	{unix.O_PATH, "O_PATH"},
 }
 
 // FlagNames are the access mode and the status flags, as open(2) names them; nil

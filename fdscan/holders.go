@@ -95,8 +95,8 @@ func (l *lookup) hasPorts() bool {
 
 // hold adds a found descriptor to what it refers to.
 func (l *lookup) hold(r Ref) {
-	h := &Holder{Process: l.process(r.PID), TID: r.TID, FD: r.FD, Slot: -1, Via: r.Via, Note: r.Note}
-	if h.Process == nil {
+	h := l.holder(r)
+	if h == nil {
 		return
 	}
 	switch r.Kind {
@@ -111,6 +111,15 @@ func (l *lookup) hold(r Ref) {
 		l.holdObject(l.pipe(r.Inode), h)
 	case RefRing:
 	}
+}
+
+// holder makes a holder of a found descriptor; nil when the process has ended.
+func (l *lookup) holder(r Ref) *Holder {
+	p := l.process(r.PID)
+	if p == nil {
+		return nil
+	}
+	return &Holder{Process: p, TID: r.TID, FD: r.FD, Slot: -1, Via: r.Via, Note: r.Note}
 }
 
 // holdSocket adds a holder to what was asked for with this inode.

@@ -3,9 +3,7 @@ package fdscan
 import (
 	"cmp"
 	"encoding/binary"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -132,13 +130,8 @@ func exeID(path string) FileID {
 // nativeProgram reports whether an executable has the word size and machine of
 // this one, so that its system call numbers are ours.
 func nativeProgram(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var header [20]byte
-	if _, err := io.ReadFull(f, header[:]); err != nil {
+	header, err := readMost(path, 20)
+	if err != nil || len(header) < 20 {
 		return false
 	}
 	const class64 = 2 // ELFCLASS64

@@ -11,5 +11,5 @@ var AnySocket = registerKind(&Kind{
 
 // tellNamed tells of a socket that no table lists what it says of itself.
 func tellNamed(l *lister, d *Descriptor) string {
-	return sentence(strings.TrimPrefix(strings.ToLower(d.protocol), "af_"), l.askName(d))
+	return sentence(strings.TrimSuffix(strings.TrimPrefix(strings.ToLower(d.protocol), "af_"), "v6"), l.askName(d))
 }

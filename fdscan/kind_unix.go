@@ -8,6 +8,10 @@ var UnixSocket = registerKind(&Kind{
 		if d.Socket == nil {
 			return "in no table that was read"
 		}
-		return sentence(d.Socket.words(), d.elsewhere())
+		files := ""
+		if n := d.detail("scm_fds"); n != "0" {
+			files = counted(n, "files in messages that were not received")
+		}
+		return sentence(d.Socket.words(), files, d.elsewhere())
 	},
 })

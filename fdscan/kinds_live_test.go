@@ -29,8 +29,6 @@ type liveKind struct {
 	details []string
 }
 
-const anyNumber = "[0-9]+"
-
 // liveKinds has every kind that can be made here, by name.
 var liveKinds = map[string]liveKind{
 	"block":            {script: "open /dev/loop0 name=it", link: "/dev/loop0", target: "device 7:0, loop"},

@@ -14,10 +14,10 @@ import (
 // could not be seen is in Snapshot.Gaps; a process that has ended is left out.
 // The error is for what made any answer impossible: /proc missing, or ctx ended.
 //
-// It costs about 25 µs and 700 bytes for each descriptor, and one walk over all
-// processes, for the other ends. No file is opened. Files are asked with
-// statx(2), AT_STATX_DONT_SYNC and AT_NO_AUTOMOUNT, so that a file server that
-// is dead does not keep it waiting.
+// It costs about 35 µs and 1.5 kB for each descriptor, and one walk over all
+// processes, for the other ends: 4 µs for each of theirs. No file is opened.
+// Files are asked with statx(2), AT_STATX_DONT_SYNC and AT_NO_AUTOMOUNT, so that
+// a file server that is dead does not keep it waiting.
 func (s *Scanner) List(ctx context.Context, pids []int) (*Snapshot, error) {
 	l := &lister{lookup: &lookup{
 		Scanner: s, ctx: ctx, question: Question{PIDs: pids}, everySocket: true,
@@ -36,7 +36,7 @@ func (s *Scanner) List(ctx context.Context, pids []int) (*Snapshot, error) {
 	}
 	l.describe()
 	l.sharedDescriptions()
-	l.sharedTables()
+	l.fillTables()
 	l.finish()
 	return l.snap, ctx.Err()
 }
@@ -60,6 +60,7 @@ type openTable struct {
 	tid         int // set for the own table of a thread
 	descriptors []*Descriptor
 	limit       uint64
+	refused     bool // it may not be read at all
 	gaps        []Gap
 }
 
@@ -99,10 +100,14 @@ func (l *lister) read() error {
 	return l.ctx.Err()
 }
 
-// adopt makes a table part of the answer, unless its process has ended.
+// adopt makes a table part of the answer, unless its process has ended. Of all
+// processes, those that have no descriptors are kernel threads and zombies.
 func (l *lister) adopt(pid int, t *openTable) {
 	for _, g := range t.gaps {
 		l.gap(g)
+	}
+	if len(t.descriptors) == 0 && len(l.question.PIDs) == 0 {
+		return
 	}
 	if t.process = l.process(pid); t.process == nil {
 		return
@@ -157,45 +162,6 @@ func (l *lister) entry(fd int) *Descriptor {
 		return nil
 	}
 	return l.current.descriptors[i]
-}
-
-// sharedTables fills Snapshot.Tables.
-func (l *lister) sharedTables() {
-	for _, t := range l.open {
-		table := &Table{Process: t.process, TID: t.tid, Open: len(t.descriptors), Limit: t.limit, Kinds: map[string]int{}}
-		for _, d := range t.descriptors {
-			table.Kinds[d.Kind.Name]++
-		}
-		l.snap.Tables = append(l.snap.Tables, table)
-	}
-	if l.Detached {
-		return
-	}
-	// kcmp(2) orders tables, so that equal ones come to stand side by side.
-	byTable := slices.Clone(l.snap.Tables)
-	order := func(a, b *Table) int {
-		n, err := compareTables(cmp.Or(a.TID, a.Process.PID), cmp.Or(b.TID, b.Process.PID))
-		if err != nil {
-			return cmp.Compare(a.Process.PID, b.Process.PID)
-		}
-		return n
-	}
-	slices.SortFunc(byTable, order)
-	for len(byTable) > 0 {
-		n := 1
-		for n < len(byTable) && order(byTable[0], byTable[n]) == 0 {
-			n++
-		}
-		for _, t := range byTable[:n] {
-			for _, other := range byTable[:n] {
-				if other.Process != t.Process {
-					t.SharedWith = append(t.SharedWith, other.Process.PID)
-				}
-			}
-			slices.Sort(t.SharedWith)
-		}
-		byTable = byTable[n:]
-	}
 }
 
 // processPath is the path of a file of the process, or the thread, that holds d.

@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -21,8 +20,8 @@ const miscMajor = 10
 
 func (l *lister) deviceDrivers() *drivers {
 	if l.drivers == nil {
-		devices, _ := os.ReadFile(l.path("devices"))
-		misc, _ := os.ReadFile(l.path("misc"))
+		devices, _ := readFile(l.path("devices"))
+		misc, _ := readFile(l.path("misc"))
 		l.drivers = parseDrivers(string(devices), string(misc))
 	}
 	return l.drivers

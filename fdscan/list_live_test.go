@@ -122,7 +122,7 @@ func TestPipeWithoutAnOtherEnd(t *testing.T) {
 	d := listed(t, snap, role.PID, role.Descriptor("end").FD)
 	want := "no process has the other end"
 	if len(snap.Gaps) > 0 { // somebody may have it, who may not be looked into
-		want = ""
+		want = "nobody who could be seen has the other end"
 	}
 	if d.Target != want || len(d.Peers) != 0 {
 		t.Errorf("target %q, peers %v; gaps %+v", d.Target, peers(d), snap.Gaps)
@@ -256,7 +256,7 @@ func TestListedSockets(t *testing.T) {
 	for name, want := range map[string]string{
 		"web":      fmt.Sprintf("tcp %s LISTEN, backlog 2 of ", web.Local),
 		"datagram": fmt.Sprintf("udp %s BOUND", datagram.Local),
-		"far":      "tcp, in no table: not bound yet, or closed",
+		"far":      fmt.Sprintf("tcp 127.0.0.1:8080 LISTEN, backlog 0 of 128, in network namespace net:[%d]", role.Socket("far").NetNS),
 	} {
 		if got := target(name); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -267,8 +267,85 @@ func TestListedSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if got := listed(t, list(t, os.Getpid()), os.Getpid(), fd); got.Kind != fdscan.InetSocket || got.Target != "tcp, in no table: not bound yet, or closed" || got.Socket != nil {
+	if got := listed(t, list(t, os.Getpid()), os.Getpid(), fd); got.Kind != fdscan.InetSocket || got.Target != "tcp, not bound" || got.Socket == nil {
 		t.Errorf("%s: %q", got.Kind.Name, got.Target)
+	}
+}
+
+// Processes that use one table are named, whether they are listed or not.
+func TestOneTableOfSeveral(t *testing.T) {
+	testenv.NeedRoot(t)
+	role := proctest.Start(t, "pipe; fork share=1 { serve sleep }; fork { serve sleep }")
+	sharer, other := role.Children[0], role.Children[1]
+	for _, pids := range [][]int{{role.PID}, {role.PID, sharer.PID, other.PID}} {
+		for _, table := range list(t, pids...).Tables {
+			want := map[int][]int{role.PID: {sharer.PID}, sharer.PID: {role.PID}}[table.Process.PID]
+			if diff := cmp.Diff(want, table.SharedWith); diff != "" {
+				t.Errorf("table of pid %d is that of (-want +got):\n%s", table.Process.PID, diff)
+			}
+		}
+	}
+}
+
+// What waits in a message is told.
+func TestFilesInMessages(t *testing.T) {
+	role := proctest.Start(t, "make eventfd name=event; dup event name=copy; scm event copy name=queue")
+	d := listed(t, list(t, role.PID), role.PID, role.Descriptor("queue").FD)
+	if !strings.Contains(d.Target, "2 files in messages that were not received") {
+		t.Errorf("target %q", d.Target)
+	}
+}
+
+// What is told of a number is told of one file, even where another takes its
+// place all the time.
+func TestNumbersThatAreReused(t *testing.T) {
+	const number = 400
+	replace := func(fd int, err error) error {
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Dup3(fd, number, unix.O_CLOEXEC)
+	}
+	stop, done := make(chan bool), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- unix.Close(number)
+				return
+			default:
+			}
+			var ends [2]int
+			err := unix.Pipe2(ends[:], unix.O_CLOEXEC)
+			if err == nil {
+				unix.Close(ends[1])
+			}
+			if err = replace(ends[0], err); err == nil {
+				err = replace(unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 100 {
+		for _, d := range list(t, os.Getpid()).Descriptors {
+			if d.FD != number || d.Flags == nil {
+				continue
+			}
+			mode := *d.Flags & unix.O_ACCMODE
+			if d.Kind == fdscan.Pipe && mode != unix.O_RDONLY || d.Kind != fdscan.Pipe && mode != unix.O_RDWR || !strings.Contains(d.Link, fmt.Sprintf(":[%d]", d.Inode)) {
+				t.Fatalf("of several files: %+v, flags %v", d, d.FlagNames())
+			}
+		}
 	}
 }
 

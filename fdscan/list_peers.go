@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"cmp"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +56,7 @@ func (l *lister) peers() error {
 			l.addPeers(d, found[d.otherEnd], func(Ref) bool { return true })
 		case d.Kind == Pipe && d.Flags != nil:
 			l.addPeers(d, found[d.Inode], func(r Ref) bool { return ends.opposite(d, r) })
-			d.lonely = whole && len(d.Peers) == 0
+			d.lonely, d.unseen = whole && len(d.Peers) == 0, !whole && len(d.Peers) == 0
 		case d.Kind == FIFO && d.Flags != nil:
 			l.addPeers(d, found[d.Link], func(r Ref) bool { return ends.opposite(d, r) && ends.sameFile(d, r) })
 		case d.Kind == PTY:
@@ -96,7 +95,7 @@ func (e *endReader) info(r Ref) FDInfo {
 	info, known := e.read[r]
 	if !known {
 		info.Flags = unix.O_PATH
-		if text, err := os.ReadFile(e.descriptorPath("fdinfo", r.PID, r.TID, r.FD)); err == nil {
+		if text, err := readFile(e.descriptorPath("fdinfo", r.PID, r.TID, r.FD)); err == nil {
 			info = parseFDInfo(text)
 		}
 		e.read[r] = info

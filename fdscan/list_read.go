@@ -3,7 +3,6 @@ package fdscan
 import (
 	"errors"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,11 +16,12 @@ import (
 type tableReader struct {
 	*Scanner
 	buf  []byte
+	link []byte
 	same map[Detail]Detail // what many descriptors have in common, once
 }
 
 func newTableReader(s *Scanner) *tableReader {
-	return &tableReader{Scanner: s, buf: make([]byte, 8<<10), same: map[Detail]Detail{}}
+	return &tableReader{Scanner: s, buf: make([]byte, 8<<10), link: make([]byte, unix.PathMax), same: map[Detail]Detail{}}
 }
 
 // process reads the tables of a process: its own, and those of threads that have
@@ -85,51 +85,86 @@ func (r *tableReader) table(pid, tid int) *openTable {
 		}
 		// A zombie has no table any more, and a kernel thread never had one.
 		if statErr != nil || stat.state != 'Z' && stat.flags&kernelThread == 0 {
+			t.refused = true
 			t.gaps = append(t.gaps, processGap("read "+r.root()+"/PID/fd", pid, err))
 		}
 		return t
+	}
+	if i := slices.IndexFunc(t.descriptors, func(d *Descriptor) bool { return d.Kind == Unreadable }); i >= 0 {
+		// A security module lets the table be listed and the links not be read.
+		g := processGap("readlink "+r.root()+"/PID/fd", pid, unix.EACCES)
+		g.TID, g.Err = tid, t.descriptors[i].Err
+		t.gaps = append(t.gaps, g)
 	}
 	slices.SortFunc(t.descriptors, func(a, b *Descriptor) int { return a.FD - b.FD })
 	directory := r.path(strconv.Itoa(pid))
 	if tid != 0 {
 		directory = r.path(strconv.Itoa(pid), "task", strconv.Itoa(tid))
 	}
-	if err := r.contents(directory, t.descriptors); err != nil && !gone(err) {
+	if t.descriptors, err = r.contents(directory, t.descriptors); err != nil && !gone(err) {
 		t.gaps = append(t.gaps, detailGap("read fdinfo", pid, err))
 	}
 	return t
 }
 
-// contents reads fdinfo of descriptors, and asks each file what it is.
-func (r *tableReader) contents(directory string, descriptors []*Descriptor) error {
+// contents reads fdinfo of descriptors, and asks each file what it is. Those that
+// have been closed meanwhile are left out.
+func (r *tableReader) contents(directory string, descriptors []*Descriptor) ([]*Descriptor, error) {
 	links, err := unix.Open(directory+"/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return descriptors, err
 	}
 	defer unix.Close(links)
 	infos, err := unix.Open(directory+"/fdinfo", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return descriptors, err
 	}
 	defer unix.Close(infos)
 	var refused error
-	for _, d := range descriptors {
-		name := strconv.Itoa(d.FD)
+	descriptors = slices.DeleteFunc(descriptors, func(d *Descriptor) bool {
+		open, err := r.content(links, infos, d)
+		if err != nil && !gone(err) {
+			refused = err
+		}
+		return !open
+	})
+	return descriptors, refused
+}
+
+// content completes one descriptor; open is false when it has been closed. When
+// its number has come to mean another file between the first look and the last,
+// it is looked at again.
+func (r *tableReader) content(links, infos int, d *Descriptor) (open bool, err error) {
+	const tries = 4
+	name := strconv.Itoa(d.FD)
+	for range tries {
 		if !r.Detached {
 			d.ask(links, name)
 		}
 		text, err := r.file(infos, name)
 		if err != nil {
-			refused = err
-			continue
+			return !gone(err), err
 		}
 		r.note(d, parseFDInfo(text))
 		if d.Kind == IOUring {
 			// It may have been locked at that moment, and tells less then.
 			r.unlock(infos, name, d)
 		}
+		if d.Kind == Unreadable {
+			return true, nil
+		}
+		n, err := unix.Readlinkat(links, name, r.link)
+		if err != nil {
+			return !gone(err), err
+		}
+		now := &Descriptor{TID: d.TID, FD: d.FD}
+		now.leadsTo(string(r.link[:n]))
+		if now.Kind == d.Kind && now.Link == d.Link && now.Deleted == d.Deleted {
+			break
+		}
+		*d = *now
 	}
-	return refused
+	return true, nil
 }
 
 // note takes over what fdinfo tells.
@@ -217,7 +252,7 @@ func (d *Descriptor) ask(links int, name string) {
 // limit is the soft RLIMIT_NOFILE of a process: math.MaxUint64 for none, 0 when
 // it could not be read.
 func (r *tableReader) limit(pid int) (limit uint64) {
-	text, err := os.ReadFile(r.path(strconv.Itoa(pid), "limits"))
+	text, err := readFile(r.path(strconv.Itoa(pid), "limits"))
 	if err != nil {
 		return 0
 	}

@@ -51,6 +51,7 @@ func (l *lister) sockets() {
 	}
 	rows := map[string]map[uint64][]Detail{}
 	for _, inode := range slices.Sorted(maps.Keys(listed)) {
+		var asked *Socket
 		for _, d := range listed[inode] {
 			if s := d.Socket; s != nil && s.Protocol == Unix && s.Peer != 0 {
 				d.otherEnd, s.Remote.Path = s.Peer, names[s.Peer]
@@ -58,6 +59,16 @@ func (l *lister) sockets() {
 			d.protocol = l.socketProtocol(d)
 			l.narrow(d)
 			l.addRow(d, rows)
+			if d.Kind == InetSocket && d.Socket == nil && !l.Detached {
+				// It is not bound, or of no use any more, or belongs to a
+				// network namespace that has no process.
+				if asked == nil {
+					asked = l.unidentified(Ref{PID: d.Process.PID, TID: d.TID, FD: d.FD, Inode: inode})
+				}
+				if asked.Protocol != "" {
+					d.Socket = asked
+				}
+			}
 		}
 	}
 }
@@ -160,7 +171,12 @@ func (s *Socket) words() string {
 // "unix stream /run/x.sock ESTABLISHED".
 func (s *Socket) identity() string {
 	text := string(s.Protocol)
-	if s.Protocol != Unix {
+	switch {
+	case s.Dead():
+		return text + ", reset or closed at both ends: of no use any more"
+	case s.Protocol != Unix && s.Local.Port == 0:
+		return text + ", not bound"
+	case s.Protocol != Unix:
 		text += " " + s.Local.text()
 		if s.Remote.Port != 0 {
 			text += " → " + s.Remote.text()

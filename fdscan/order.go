@@ -35,8 +35,16 @@ func (l *lookup) backlogOf(c *Socket) (inode uint64) {
 	if c.Inode != 0 || c.Protocol == Unix || c.State != Established && c.State != CloseWait {
 		return 0
 	}
+	if s := acceptorOf(c, l.snap.Sockets); s != nil {
+		return s.Inode
+	}
+	return 0
+}
+
+// acceptorOf returns the listener that would take c; nil when there is none.
+func acceptorOf(c *Socket, sockets []*Socket) (acceptor *Socket) {
 	best := 0
-	for _, s := range l.snap.Sockets {
+	for _, s := range sockets {
 		if !s.Accepts(c) {
 			continue
 		}
@@ -48,10 +56,10 @@ func (l *lookup) backlogOf(c *Socket) (inode uint64) {
 			fit++
 		}
 		if fit > best {
-			best, inode = fit, s.Inode
+			best, acceptor = fit, s
 		}
 	}
-	return inode
+	return acceptor
 }
 
 // Accepts reports whether a connection to c's local address would reach the

@@ -54,10 +54,48 @@ func FuzzParseTarget(f *testing.F) {
 func FuzzParseFDInfo(f *testing.F) {
 	f.Add([]byte("pos:\t0\nflags:\t02000002\nscm_fds: 3\ntfd:        5 events:       19 data: 5  pos:0 ino:25f5 sdev:9\n"))
 	f.Add([]byte("tfd:\ntfd: x ino: sdev:zz\nflags:9\npos:--1\n"))
+	f.Add([]byte("pos:\t0\nflags:\t02\nmnt_id:\t17\nino:\t1038\nlock:\t1: FLOCK  ADVISORY  WRITE 24106 fe:00:9986305 0 EOF\neventfd-count:                3\n"))
+	f.Add([]byte("inotify wd:2 ino:124077 sdev:fe00000 mask:fff\nSqMask:\t0x7\nUserFiles:\t3\n    0: /dev/null\nPollList:\n  op=6, task_works=0\nname:\ta\nflags:\t00\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		info := parseFDInfo(text)
-		if n := bytes.Count(text, []byte("tfd:")); len(info.Watches) > n {
+		if n := bytes.Count(text, []byte("tfd")); len(info.Watches) > n {
 			t.Errorf("%d watches of %d tfd lines", len(info.Watches), n)
+		}
+		if n := bytes.Count(text, []byte("\n")) + 1; len(info.Details)+len(info.Locks) > n {
+			t.Errorf("%d details and %d locks of %d lines", len(info.Details), len(info.Locks), n)
+		}
+		// What a name of a program's choice could say comes after the rest.
+		forged := append(append([]byte("pos:\t1\nflags:\t02\nmnt_id:\t3\nino:\t4\nname:\tx\n"), bytes.ReplaceAll(text, []byte("tfd"), nil)...), '\n')
+		if got := parseFDInfo(forged); got.Pos != 1 || got.Flags != 2 || got.MountID != 3 || got.Inode != 4 || len(got.Locks) != 0 {
+			t.Errorf("taken from a name: %+v", got)
+		}
+	})
+}
+
+func FuzzParseLock(f *testing.F) {
+	f.Add("1: FLOCK  ADVISORY  WRITE 24106 fe:00:9986305 0 EOF")
+	f.Add("2: OFDLCK ADVISORY  WRITE -1 fe:00:9986402 5 14")
+	f.Add("1: -> POSIX  ADVISORY  READ 7 00:1a:3 0 EOF")
+	f.Add("3: LEASE  BREAKING  UNLCK 7 00:1a:3 0 EOF")
+	f.Fuzz(func(t *testing.T, line string) {
+		l, file, ok := parseLock(line)
+		if !ok && (l != Lock{} || file != FileID{}) {
+			t.Errorf("%q: %+v of no lock", line, l)
+		}
+		if ok && (l.Start < 0 || l.End < -1 || l.PID < 0 || l.Access != "READ" && l.Access != "WRITE") {
+			t.Errorf("%q: %+v", line, l)
+		}
+	})
+}
+
+func FuzzParseMark(f *testing.F) {
+	f.Add("wd:2 ino:124077 sdev:fe00000 mask:fff ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:7740120007c4549a")
+	f.Add("mnt_id:12 mflags:40 mask:38 ignored_mask:40000003")
+	f.Add("flags:200 event-flags:8000")
+	f.Fuzz(func(t *testing.T, line string) {
+		m, ok := parseMark(line)
+		if ok && !strings.Contains(line, "mask:") || m.hasOne && !strings.Contains(line, "f_handle:") {
+			t.Errorf("%q: %+v", line, m)
 		}
 	})
 }
@@ -106,6 +144,9 @@ func FuzzParseMount(f *testing.F) {
 	f.Add(`524 25 0:4 net:[4026532310] /run/netns/blue\040sky rw shared:285 - nsfs nsfs rw`)
 	f.Add("22 1 0:20 / /proc rw,relatime shared:12 - proc proc rw,hidepid=2,gid=4")
 	f.Fuzz(func(t *testing.T, line string) {
+		if m := parseMount(line); m != nil && (m.fileSystem == "" || !strings.Contains(line, " - ")) {
+			t.Errorf("%q: %+v", line, m)
+		}
 		if inode, path := parseNSMount(line); (inode == 0) != (path == "") {
 			t.Errorf("%q: inode %d at %q", line, inode, path)
 		}

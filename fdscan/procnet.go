@@ -48,7 +48,7 @@ func (l *lookup) procNet(ns namespace) (sockets []*Socket) {
 				s.NetNS = ns.inode
 				sockets = append(sockets, s)
 			default:
-				l.survey.list(listed{inode: s.Inode, netns: ns.inode, port: s.Local.Port, stream: s.Protocol.Stream(), state: s.State})
+				l.survey.list(listed{inode: s.Inode, netns: ns.inode, port: s.Local.Port, stream: s.Protocol.Stream(), kind: kindListed(s.State)})
 			}
 			return err
 		})

@@ -20,9 +20,27 @@ var inetStates = map[uint8]State{
 
 var timers = map[uint8]string{1: "retransmit", 2: "keepalive", 3: "time_wait", 4: "probe"}
 
+// inetRow is a Socket with all that a row of an inet table has it point to.
+type inetRow struct {
+	Socket
+	v6only     bool
+	uid        uint32
+	recv, send uint32
+	backlog    Backlog
+	timer      Timer
+}
+
 // inetSocket makes a socket of a row, of which it keeps nothing.
 func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
-	s := &Socket{
+	r := new(inetRow)
+	r.read(p, row)
+	return &r.Socket
+}
+
+// read makes r the socket that row describes.
+func (r *inetRow) read(p Protocol, row *sockdiag.Inet) {
+	s := &r.Socket
+	*s = Socket{
 		Protocol: p, Family: Inet, State: inetStates[row.State],
 		Local:  Endpoint{Addr: row.Local.Addr(), Port: row.Local.Port()},
 		Inode:  uint64(row.Inode),
@@ -35,29 +53,36 @@ func inetSocket(p Protocol, row *sockdiag.Inet) *Socket {
 		s.Remote = Endpoint{Addr: row.Remote.Addr(), Port: row.Remote.Port()}
 	}
 	if row.HasV6Only {
-		s.V6Only = new(row.V6Only)
+		r.v6only = row.V6Only
+		s.V6Only = &r.v6only
 	}
-	s.setUID(row.UID)
+	if r.uid = row.UID; hasUID(s.Inode, r.uid) {
+		s.UID = &r.uid
+	}
 	if s.State == Listen {
-		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+		r.backlog = Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+		s.Backlog = &r.backlog
 	} else {
-		s.RecvQueue, s.SendQueue = new(row.RecvQueue), new(row.SendQueue)
+		r.recv, r.send = row.RecvQueue, row.SendQueue
+		s.RecvQueue, s.SendQueue = &r.recv, &r.send
 	}
 	if kind := timers[row.Timer]; kind != "" {
 		// Some kernels let the time of an overdue timer wrap around.
-		s.Timer = &Timer{Kind: kind, Expires: time.Duration(max(0, int32(row.Expires))) * time.Millisecond}
+		r.timer = Timer{Kind: kind, Expires: time.Duration(max(0, int32(row.Expires))) * time.Millisecond}
+		s.Timer = &r.timer
 	}
-	return s
 }
 
 // setUID notes the owner that a table reports. What has no owner any more
 // (TIME_WAIT, an orphan), or not yet (a connection in a backlog), is said to
 // have uid 0, which means nothing.
 func (s *Socket) setUID(uid uint32) {
-	if s.Inode != 0 || uid != 0 {
+	if hasUID(s.Inode, uid) {
 		s.UID = &uid
 	}
 }
+
+func hasUID(inode uint64, uid uint32) bool { return inode != 0 || uid != 0 }
 
 var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
 

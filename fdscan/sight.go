@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -175,26 +174,4 @@ func kcmpAbility() Ability {
 		a.Have, a.Detail = "no", reason(err)
 	}
 	return a
-}
-
-// ListeningPorts returns the TCP ports that are listened on in the caller's
-// network namespace, ascending: what a shell offers to complete.
-func ListeningPorts() ([]uint16, error) {
-	conn, err := sockdiag.Dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	var ports []uint16
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		rows, err := conn.Inet(sockdiag.InetRequest{Family: family, Protocol: unix.IPPROTO_TCP, States: 1 << sockdiag.Listen})
-		if err != nil {
-			return nil, err
-		}
-		for i := range rows {
-			ports = append(ports, rows[i].Local.Port())
-		}
-	}
-	slices.Sort(ports)
-	return slices.Compact(ports), nil
 }

@@ -32,6 +32,10 @@ type Snapshot struct {
 	// connections on its port that were left out of Sockets because the
 	// listener explains them.
 	Explained map[uint64]int
+	// Looked counts what a question about connections has looked at, and
+	// Networks are the namespaces of those that are in Sockets, by inode.
+	Looked   Looked
+	Networks map[uint64]*Network
 	// TablesComplete reports that every socket table of the caller's network
 	// namespace was dumped whole, bound-only sockets included.
 	TablesComplete bool

@@ -112,6 +112,8 @@ type Socket struct {
 	// InBacklogOf is the inode of the listener in whose accept queue this
 	// connection waits, else 0.
 	InBacklogOf uint64
+	// Health is what tells whether it is well; nil unless that was asked for.
+	Health *Health
 	// Segments is how many segments a TCP socket in CLOSE has sent and received
 	// in its life; nil for others, and when it could not be asked.
 	Segments *uint32

@@ -3,6 +3,7 @@ package fdscan
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,7 @@ func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, erro
 		return nil, err
 	}
 	l.deletedFiles()
+	l.recheckDead()
 	l.finish()
 	return l.snap, nil
 }
@@ -61,9 +63,29 @@ type survey struct {
 // listed is a socket that a table lists and that is neither a listener nor bound.
 type listed struct {
 	inode, netns uint64
-	state        State
 	port         uint16
+	kind         listedKind
 	stream       bool // of TCP or MPTCP
+}
+
+// listedKind says what matters of the state of a listed socket.
+type listedKind uint8
+
+const (
+	listedUnix listedKind = iota
+	listedEstablished
+	listedCloseWait
+	listedOther
+)
+
+func kindListed(s State) listedKind {
+	switch s {
+	case Established:
+		return listedEstablished
+	case CloseWait:
+		return listedCloseWait
+	}
+	return listedOther
 }
 
 // socketRef is a descriptor of a socket: an entry in one of the tables.
@@ -88,7 +110,7 @@ func (v *survey) passesInet(p Protocol, row *sockdiag.Inet, netns uint64) bool {
 	case v.selected[uint64(row.Inode)]:
 		return false
 	default:
-		v.list(listed{inode: uint64(row.Inode), netns: netns, state: state, port: row.Local.Port(), stream: p.Stream()})
+		v.list(listed{inode: uint64(row.Inode), netns: netns, kind: kindListed(state), port: row.Local.Port(), stream: p.Stream()})
 	}
 	return true
 }
@@ -154,11 +176,12 @@ func (l *lookup) look(ctx context.Context) error {
 	for _, r := range v.refs {
 		ref := v.ref(r)
 		if len(l.sockets[r.inode]) > 0 {
-			l.hold(ref)
+			l.holdListed(ref)
 		} else if _, known := v.isListed(r.inode); !known {
 			strangers = append(strangers, ref)
 		}
 	}
+	v.listed, v.refs = nil, nil
 	l.strangers(ctx, strangers)
 	for _, t := range v.tables {
 		for _, e := range t.Entries {
@@ -173,6 +196,17 @@ func (l *lookup) look(ctx context.Context) error {
 	}
 	l.crossings()
 	return nil
+}
+
+// holdListed is hold for a descriptor that is met once.
+func (l *lookup) holdListed(r Ref) {
+	h := l.holder(r)
+	if h == nil {
+		return
+	}
+	for _, s := range l.sockets[r.Inode] {
+		s.Holders = append(s.Holders, h)
+	}
 }
 
 // hidden adds the holders that no descriptor table shows.
@@ -250,7 +284,7 @@ func (l *lookup) selectConnections(ctx context.Context) {
 		port   uint16
 		stream bool
 		pid    int
-		state  State
+		kind   listedKind
 	}
 	serves := map[service]bool{}
 	v.eachHeld(func(inode uint64, refs []socketRef) {
@@ -259,14 +293,14 @@ func (l *lookup) selectConnections(ctx context.Context) {
 				continue
 			}
 			for _, r := range refs {
-				serves[service{s.NetNS, s.Local.Port, s.Protocol.Stream(), v.tables[r.table].PID, ""}] = true
+				serves[service{s.NetNS, s.Local.Port, s.Protocol.Stream(), v.tables[r.table].PID, 0}] = true
 			}
 		}
 	})
 	selected := map[uint64]bool{}
 	v.eachHeld(func(inode uint64, refs []socketRef) {
 		c, ok := v.isListed(inode)
-		if !ok || c.state == "" {
+		if !ok || c.kind == listedUnix {
 			return
 		}
 		pid := v.tables[refs[0].table].PID
@@ -274,8 +308,8 @@ func (l *lookup) selectConnections(ctx context.Context) {
 			selected[inode] = true
 			return
 		}
-		if s := (service{c.netns, c.port, c.stream, pid, ""}); serves[s] && (c.state == Established || c.state == CloseWait) {
-			if s.state = c.state; !serves[s] {
+		if s := (service{c.netns, c.port, c.stream, pid, 0}); serves[s] && c.kind != listedOther {
+			if s.kind = c.kind; !serves[s] {
 				serves[s], selected[inode] = true, true
 			}
 		}
@@ -309,6 +343,8 @@ func (l *lookup) strangers(ctx context.Context, refs []Ref) {
 			seen[r.Inode] = true
 			s, ns, err := identify(r)
 			switch {
+			case errors.Is(err, unix.EBADF), errors.Is(err, unix.ESTALE):
+				continue // closed since the walk
 			case err != nil:
 				l.unidentifiedGap(r, err)
 				continue

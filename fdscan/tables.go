@@ -311,8 +311,11 @@ func (l *lookup) wantsInet(s *Socket) bool {
 }
 
 func (l *lookup) wantsUnix() bool {
-	if l.survey != nil || l.everySocket {
+	if l.everySocket {
 		return true
+	}
+	if l.survey != nil {
+		return l.survey.ports // connections of unix sockets are never selected
 	}
 	for _, t := range l.question.Targets {
 		if t.Kind == UnixTarget || t.Kind == InodeTarget {

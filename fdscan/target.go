@@ -258,3 +258,28 @@ func (t Target) Matches(s *Socket) bool {
 	// The IPv6 wildcard takes IPv4 too, unless it is told not to.
 	return t.Addr.Is6() || s.V6Only == nil || !*s.V6Only
 }
+
+// MatchesEnd reports whether t names s by either of its ends: the own, or that
+// of the peer.
+func (t Target) MatchesEnd(s *Socket) bool {
+	return t.Matches(s) || t.matchesName(s) || t.MatchesPeer(s)
+}
+
+// MatchesPeer reports whether t, a port target, is the address that s is
+// connected to.
+func (t Target) MatchesPeer(s *Socket) bool {
+	return t.Kind == PortTarget && t.asks(s.Protocol) && s.Remote.Port != 0 && s.Remote.Port >= t.PortLow && s.Remote.Port <= t.PortHigh &&
+		(!t.Addr.IsValid() || s.Remote.Addr.Unmap() == t.Addr)
+}
+
+// matchesName reports whether t names s by its path or inode.
+func (t Target) matchesName(s *Socket) bool {
+	switch t.Kind {
+	case UnixTarget, FileTarget:
+		return s.Protocol == Unix && s.Local.Path == t.Path
+	case InodeTarget:
+		return s.Inode != 0 && s.Inode == t.Inode
+	case PortTarget:
+	}
+	return false
+}

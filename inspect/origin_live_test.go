@@ -394,30 +394,32 @@ var originStories = map[string]struct {
 func TestOrigins(t *testing.T) {
 	for name, story := range originStories {
 		t.Run(name, func(t *testing.T) {
-			if strings.Contains(story.script, "FIFO") {
-				fifo := filepath.Join(t.TempDir(), "fifo") // which nobody writes
-				if err := unix.Mkfifo(fifo, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				story.script = strings.ReplaceAll(story.script, "FIFO", fifo)
+			role := startStory(t, story.script)
+			s := role.Socket("")
+			target := s.Local.String()
+			if s.Path != "" {
+				target = "unix:" + s.Path
 			}
-			name := "@" + filepath.Base(t.TempDir()) + strconv.Itoa(os.Getpid())
-			story.script = strings.ReplaceAll(story.script, "NAME", name)
-			if strings.Contains(story.script, "uring") {
-				testenv.NeedIOURing(t)
-			}
-			role := proctest.Start(t, story.script)
-			s := role.Sockets
-			for _, p := range role.All() {
-				if len(s) == 0 {
-					s = p.Sockets
-				}
-			}
-			target := s[0].Local.String()
-			if s[0].Path != "" {
-				target = "unix:" + s[0].Path
-			}
-			roles(role).check(t, target, s[0].Inode, strings.Split(story.want, "\n")...)
+			roles(role).check(t, target, s.Inode, strings.Split(story.want, "\n")...)
 		})
 	}
+}
+
+// startStory plays a script in which FIFO stands for a FIFO that nobody writes,
+// and NAME for a name of a unix socket.
+func startStory(t *testing.T, script string) *proctest.Process {
+	t.Helper()
+	if strings.Contains(script, "FIFO") {
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		if err := unix.Mkfifo(fifo, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		script = strings.ReplaceAll(script, "FIFO", fifo)
+	}
+	name := "@" + filepath.Base(t.TempDir()) + strconv.Itoa(os.Getpid())
+	script = strings.ReplaceAll(script, "NAME", name)
+	if strings.Contains(script, "uring") {
+		testenv.NeedIOURing(t)
+	}
+	return proctest.Start(t, script)
 }

@@ -120,6 +120,9 @@ type View struct {
 	Run *Run
 	// Past is an earlier report to compare with; nil without one.
 	Past *Past
+	// Limits are those by which Examine judged; zero unless Sight has
+	// SightHealth.
+	Limits Limits
 }
 
 // Sight is a set of things that a snapshot can hold.
@@ -254,11 +257,18 @@ func stableName(d *fdscan.Descriptor) string {
 
 // NewProcessFinding returns a finding of r about p, or about one of its
 // descriptors (-1 for none). What tells it from others of the same rule and
-// program is in about, without pids, numbers or inodes.
+// program is in about, without pids, numbers or inodes; of paths, what lasts.
 func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about ...string) Finding {
+	parts := []string{r.ID, program(p)}
+	for _, a := range about {
+		if strings.HasPrefix(a, "/") {
+			a = lastingName(a)
+		}
+		parts = append(parts, a)
+	}
 	return Finding{
 		Rule: r, Severity: r.Severity, Process: p, FD: fd, Message: message, Next: []string{"stray explain " + r.ID},
-		Fingerprint: fingerprint(append([]string{r.ID, program(p)}, about...)...),
+		Fingerprint: fingerprint(parts...),
 	}
 }
 

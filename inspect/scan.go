@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"slices"
+	"strings"
 
 	"stray/fdscan"
 )
@@ -17,6 +18,58 @@ func Scan(snap *fdscan.Snapshot, rules []*Rule) *Outcome {
 	}
 	o.Evaluate(rules)
 	return o
+}
+
+// Join adds what was found of the health of connections, on the same machine and
+// at the same time.
+func (o *Outcome) Join(c *Connections) {
+	o.Sight |= c.Sight
+	o.Complete = o.Complete && c.Complete
+	o.Looked, o.Networks, o.Limits = c.Looked, c.Networks, c.Limits
+	for pid, p := range c.Processes {
+		if o.Processes[pid] == nil {
+			o.Processes[pid] = p
+		}
+	}
+	shown := map[socketKey]*Socket{}
+	for _, s := range o.Shown {
+		shown[s.key()] = s
+	}
+	for _, s := range c.Shown {
+		if same := shown[s.key()]; same != nil {
+			same.Health, same.Diagnoses = s.Health, s.Diagnoses
+		} else {
+			o.Shown = append(o.Shown, s)
+		}
+	}
+	for _, g := range c.Gaps {
+		if !slices.Contains(o.Gaps, g) {
+			o.Gaps = append(o.Gaps, g)
+		}
+	}
+	o.Evaluated = append(o.Evaluated, c.Evaluated...)
+	slices.SortStableFunc(o.Evaluated, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
+	o.NotEvaluated = append(o.NotEvaluated, c.NotEvaluated...)
+	o.Findings = append(o.Findings, c.Findings...)
+	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
+}
+
+// socketKey tells sockets apart: a cookie is one for the whole machine, and
+// what has none has an inode, or nothing but its ends.
+type socketKey struct {
+	cookie, inode uint64
+	protocol      fdscan.Protocol
+	ends          [2]fdscan.Endpoint
+}
+
+func (s *Socket) key() socketKey {
+	switch {
+	case s.Inode != 0:
+		return socketKey{inode: s.Inode, protocol: s.Protocol}
+	case s.Cookie != 0:
+		return socketKey{cookie: s.Cookie}
+	}
+	return socketKey{protocol: s.Protocol, ends: [2]fdscan.Endpoint{s.Local, s.Remote}}
 }
 
 // Limit leaves of an outcome what concerns processes with these pids and their

@@ -15,6 +15,8 @@ type Socket struct {
 	Holders []*Holder // hides fdscan's: the same, judged
 	// Served is what is known of anybody waiting on it.
 	Served Serving
+	// Diagnoses say what is wrong with its health; see View.Examine.
+	Diagnoses []Diagnosis
 	// ephemeral reports a port of the range that the kernel chooses from.
 	ephemeral bool
 }
@@ -68,7 +70,9 @@ func (s *Socket) stableAddress() string {
 	switch {
 	case s.Protocol == fdscan.Unix && autobound(s.Local.Path):
 		return "@*"
-	case s.Protocol != fdscan.Unix && s.ephemeral:
+	case s.Protocol == fdscan.Unix:
+		return lastingName(s.Local.Path)
+	case s.ephemeral:
 		return s.Local.Addr.String() + " *"
 	}
 	return s.Address()

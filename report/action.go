@@ -23,6 +23,7 @@ type Actions struct {
 	before  *inspect.Answer
 	after   *inspect.Answer
 	plan    *act.Plan
+	remark  string
 	results []act.Result
 }
 
@@ -30,6 +31,9 @@ type Actions struct {
 func NewActions(command string, query []string, version string, before *inspect.Answer, plan *act.Plan) *Actions {
 	return &Actions{command: command, query: query, version: version, before: before, plan: plan}
 }
+
+// Remark adds a sentence to the plan: how its targets were understood.
+func (a *Actions) Remark(text string) { a.remark = text }
 
 // Finish adds what became of the plan, and what a later look shows.
 func (a *Actions) Finish(after *inspect.Answer, results []act.Result) {
@@ -45,6 +49,12 @@ var verbs = map[act.Method][2]string{
 // WritePlan writes what is about to be done.
 func (a *Actions) WritePlan(w io.Writer) error {
 	b := bufio.NewWriter(w)
+	if a.remark != "" {
+		fmt.Fprintf(b, "%s\n", Printable(a.remark))
+	}
+	if total := a.stake(); total != "" {
+		fmt.Fprintf(b, "%s\n", total)
+	}
 	for _, s := range a.plan.Steps {
 		k := &inspect.Socket{Socket: s.Socket}
 		what := fmt.Sprintf("%s %s %s", s.Socket.Protocol, Printable(k.Address()), s.Socket.State)
@@ -77,6 +87,24 @@ func (a *Actions) WritePlan(w io.Writer) error {
 		}
 	}
 	return b.Flush()
+}
+
+// stake sums up what a plan of several connections puts at stake.
+func (a *Actions) stake() string {
+	var unsent, unacknowledged, unread uint64
+	n := 0
+	for _, s := range a.plan.Steps {
+		if len(s.Refusals) > 0 || s.Socket.Health == nil {
+			continue
+		}
+		n++
+		u, v := inspect.Unsent(s.Socket)
+		unsent, unacknowledged, unread = unsent+u, unacknowledged+v, unread+uint64(s.Socket.Unread())
+	}
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%d connections in all: %s unsent, %s unacknowledged and %s unread are at stake", n, size(unsent), size(unacknowledged), size(unread))
 }
 
 // WriteResults writes what was done and, unless that was to seal, who is left

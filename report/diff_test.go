@@ -206,11 +206,11 @@ func TestReadDocumentErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                   "it is empty",
 		" \n":                "it is empty",
-		"who":                "it is no JSON document: line 1: ",
-		whole[:len(whole)/2]: "it is no JSON document: line ",
-		"[]":                 "it is no JSON document: line 1: a JSON array is no value",
+		"who":                "it cannot be read: line 1: ",
+		whole[:len(whole)/2]: "it cannot be read: line ",
+		"[]":                 "it cannot be read: line 1: a JSON array is no value",
 		"{}":                 "stray did not write it",
-		whole + whole:        "it is no JSON document: line ",
+		whole + whole:        "it cannot be read: line ",
 		render(t, scenes[1].build().answer(), "ndjson", report.Style{}):                 "it is ndjson: ",
 		render(t, scenes[1].build().answer(), "sarif", report.Style{}):                  "stray did not write it",
 		strings.Replace(whole, `"schema_version": "1.0"`, `"schema_version": "2.1"`, 1): "its schema version is 2.1, and this program reads 1.x",
@@ -219,7 +219,7 @@ func TestReadDocumentErrors(t *testing.T) {
 		`{"schema_version": "1.0", "abilities": []}`:                "it is of doctor",
 		`{"schema_version": "1.0", "appeared": []}`:                 "it is of diff",
 		`{"schema_version": "1.0"}`:                                 "it is no report",
-		strings.Replace(whole, `"findings": [`, `"findings": {`, 1): "it is no JSON document: line ",
+		strings.Replace(whole, `"findings": [`, `"findings": {`, 1): "it cannot be read: line ",
 	} {
 		if d, err := report.ReadDocument([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.60q: %v, %v; want %s", text, d, err, want)

@@ -124,7 +124,9 @@ type Socket struct {
 	Timer          *Timer   `json:"timer"`
 	InBacklogOf    *uint64  `json:"in_backlog_of"`
 	KernelOwned    bool     `json:"kernel_owned"`
-	Holders        []Holder `json:"holders"`
+	// Health is that of conns; null for commands that do not ask for it.
+	Health  *Health  `json:"health"`
+	Holders []Holder `json:"holders"`
 }
 
 // Backlog is the accept queue of a listener, in connections.
@@ -252,7 +254,7 @@ func NewDocument(r *Result) *Document {
 		Gaps:        list(o.Gaps, newGap),
 		Sockets:     list(o.Shown, func(s *inspect.Socket) Socket { return newSocket(s, groups) }),
 		Objects:     list(o.Objects, newObject),
-		Descriptors: list(r.Listed, newDescriptor),
+		Descriptors: newDescriptors(r.Listed),
 		Tables:      list(o.Tables, newTable),
 		Findings:    list(o.Findings, newFinding),
 		Suppressed: list(o.Suppressed, func(s inspect.Suppressed) Suppressed {
@@ -303,7 +305,7 @@ func newSocket(s *inspect.Socket, groups map[*inspect.Socket]reusePortGroup) Soc
 		Protocol: orNull(string(s.Protocol)), Family: orNull(string(s.Family)), Type: orNull(s.Type), State: string(s.State), Local: newEndpoint(s.Local),
 		Inode: orNull(s.Inode), Cookie: orNull(s.Cookie), NetNS: orNull(s.NetNS), NetNSIsMine: s.NetNSMine, UID: s.UID, Cgroup: orNull(text(s.Cgroup)),
 		V6Only: s.V6Only, ReuseAddr: s.ReuseAddr, ReusePort: s.ReusePort, ReusePortGroup: orNull(groups[s].number), Interface: orNull(s.Interface),
-		RecvQueue: s.RecvQueue, SendQueue: s.SendQueue, InBacklogOf: orNull(s.InBacklogOf), KernelOwned: s.KernelOwned, Holders: list(s.Holders, newHolder),
+		RecvQueue: s.RecvQueue, SendQueue: s.SendQueue, InBacklogOf: orNull(s.InBacklogOf), KernelOwned: s.KernelOwned, Health: newHealth(s), Holders: list(s.Holders, newHolder),
 	}
 	if s.Remote != (fdscan.Endpoint{}) {
 		remote := newEndpoint(s.Remote)

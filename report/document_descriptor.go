@@ -30,8 +30,8 @@ type Descriptor struct {
 	Details   []Detail `json:"details"`
 	Locks     []Lock   `json:"locks"`
 	Peers     []Peer   `json:"peers"`
-	// Socket is what the tables say; null for other files, and for a socket
-	// that no table lists. Its holders are not looked for.
+	// Socket is what the tables say, or the socket itself; null for other files,
+	// and for a socket of another family. Its holders are not looked for.
 	Socket *Socket `json:"socket"`
 	// Description numbers open file descriptions within this report.
 	Description *uint64 `json:"description"`
@@ -72,11 +72,11 @@ type Table struct {
 	Kinds      map[string]int `json:"kinds"`
 	SharedWith []int          `json:"shared_with"`
 	Process    Process        `json:"process"`
-	Trend      *Trend         `json:"trend"` // null unless check -p looked for some time
+	Trend      *TableTrend    `json:"trend"` // null unless check -p looked for some time
 }
 
-// Trend is what several looks at a table come to.
-type Trend struct {
+// TableTrend is what several looks at a table come to.
+type TableTrend struct {
 	Looks     int     `json:"looks"`
 	Seconds   float64 `json:"seconds"`
 	First     int     `json:"first"`
@@ -96,12 +96,25 @@ type Growth struct {
 	PerMinute float64 `json:"per_minute"`
 }
 
-func newDescriptor(d *fdscan.Descriptor) Descriptor {
+// newDescriptors describes the process of several descriptors once.
+func newDescriptors(all []*fdscan.Descriptor) []Descriptor {
+	processes := map[*fdscan.Process]Process{}
+	return list(all, func(d *fdscan.Descriptor) Descriptor {
+		process, known := processes[d.Process]
+		if !known {
+			process = newProcess(d.Process)
+			processes[d.Process] = process
+		}
+		return newDescriptor(d, process)
+	})
+}
+
+func newDescriptor(d *fdscan.Descriptor, process Process) Descriptor {
 	j := Descriptor{
 		PID: d.Process.PID, TID: orNull(d.TID), FD: d.FD, Kind: d.Kind.Name, Link: orNull(text(d.Link)), Deleted: d.Deleted, Target: orNull(text(d.Target)),
 		Inode: orNull(d.Inode), Device: orNull(d.Device), Number: orNull(d.Number), MountID: orNull(d.MountID), CloseOnExec: d.CloseOnExec, Flags: list(d.FlagNames(), text), Pos: d.Pos, Size: d.Size, Allocated: d.Allocated,
 		Details: list(d.Details, func(f fdscan.Detail) Detail { return Detail{text(f.Name), text(f.Value)} }),
-		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: newProcess(d.Process),
+		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: process,
 		Description: orNull(d.Description),
 	}
 	if d.Socket != nil {
@@ -131,15 +144,15 @@ func newTable(t *fdscan.Table) Table {
 	if kinds == nil {
 		kinds = map[string]int{}
 	}
-	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process), newTrend(t)}
+	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process), newTableTrend(t)}
 }
 
-func newTrend(t *fdscan.Table) *Trend {
+func newTableTrend(t *fdscan.Table) *TableTrend {
 	if len(t.Looks) < inspect.MinLooks {
 		return nil
 	}
 	trend := inspect.TrendOf(t)
-	j := &Trend{Looks: trend.Looks, Seconds: trend.Over.Seconds(), First: trend.First, Last: trend.Last, PerMinute: trend.PerMinute, Growths: list(trend.Growths, func(g inspect.Growth) Growth {
+	j := &TableTrend{Looks: trend.Looks, Seconds: trend.Over.Seconds(), First: trend.First, Last: trend.Last, PerMinute: trend.PerMinute, Growths: list(trend.Growths, func(g inspect.Growth) Growth {
 		return Growth{orNull(text(g.Kind)), orNull(text(g.Target)), g.First, g.Last, g.PerMinute}
 	})}
 	if left, ok := trend.UntilLimit(t.Limit); ok {

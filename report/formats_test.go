@@ -226,8 +226,8 @@ func TestGitLabFollowsTheSchema(t *testing.T) {
 			}
 			seen[i.Fingerprint] = true
 		}
-		if want := len(r.Outcome.Findings) + len(r.Outcome.NotEvaluated); len(issues) != want {
-			t.Errorf("%s: %d issues, want %d", name, len(issues), want)
+		if n, most := len(r.Outcome.Findings), len(r.Outcome.Findings)+len(r.Outcome.NotEvaluated); len(issues) < n || len(issues) > most || len(issues) == n && n < most {
+			t.Errorf("%s: %d issues of %d findings, and at most %d", name, len(issues), n, most)
 		}
 	}
 }
@@ -377,8 +377,8 @@ func TestGitHubAnnotations(t *testing.T) {
 				t.Errorf("%s: finding %q is told as %q, %q", name, f.Message, title, message)
 			}
 		}
-		if want := len(r.Outcome.Findings) + len(r.Outcome.NotEvaluated); last < want {
-			t.Errorf("%s: %d commands, want %d at least", name, last, want)
+		if n := len(r.Outcome.Findings); last < n || len(r.Outcome.NotEvaluated) > 0 && !strings.Contains(text, "::warning title=not checked::") {
+			t.Errorf("%s: %d commands for %d findings:\n%s", name, last, n, text)
 		}
 	}
 }

@@ -3,8 +3,10 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"stray/fdscan"
+	"stray/inspect"
 )
 
 // gapLine is a kind of gap, and in how many processes it was met.
@@ -43,4 +45,36 @@ func (g gapLine) String() string {
 		text += " (needs " + g.Needs + ")"
 	}
 	return text
+}
+
+// uncheckedLines say which rules could not be checked: those with one reason in
+// one line.
+func uncheckedLines(all []inspect.Unevaluated) (lines []uncheckedLine) {
+	for _, u := range all {
+		i := slices.IndexFunc(lines, func(l uncheckedLine) bool { return l.because == u.Because })
+		if i < 0 {
+			i = len(lines)
+			lines = append(lines, uncheckedLine{because: u.Because})
+		}
+		lines[i].rules = append(lines[i].rules, u.Rule.ID)
+	}
+	return lines
+}
+
+type uncheckedLine struct {
+	rules   []string // by id
+	because string
+}
+
+// String is "FD101, FD102: why".
+func (l uncheckedLine) String() string { return strings.Join(l.rules, ", ") + ": " + l.because }
+
+// uncheckedWords say what a gap means for a rule: that it found nothing means
+// nothing for who, which asks about one thing; what looks at everything has judged
+// what could be seen.
+func uncheckedWords(who *inspect.Answer) string {
+	if who != nil {
+		return "not checked"
+	}
+	return "not checked everywhere"
 }

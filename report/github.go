@@ -23,14 +23,14 @@ var _ = register(&Format{
 			}
 			annotate(b, githubLevel(f.Severity), f.Rule.ID+" "+f.Rule.Name, lines...)
 		}
-		for _, u := range r.Outcome.NotEvaluated {
-			annotate(b, "warning", u.Rule.ID+" was not checked", u.Because)
+		for _, l := range uncheckedLines(r.Outcome.NotEvaluated) {
+			annotate(b, "warning", uncheckedWords(r.Answer), l.String())
 		}
 		for _, g := range gapLines(r.Outcome.Gaps) {
 			annotate(b, "notice", "not seen", g.String())
 		}
 		// Not a command: a line of the log.
-		fmt.Fprintf(b, "stray %s: %s\n", r.Command, tally(r.Outcome))
+		fmt.Fprintf(b, "stray %s: %s\n", r.Command, tally(r))
 		return b.Flush()
 	},
 })

@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"strings"
 
 	"stray/inspect"
 )
@@ -13,11 +14,12 @@ var _ = register(&Format{
 		issues := []gitlabIssue{}
 		for i, print := range numbered(r.Outcome.Findings) {
 			f := r.Outcome.Findings[i]
-			issues = append(issues, newGitlabIssue(f.Rule, f.Message, print, gitlabSeverity(f.Severity), programPath(f.Process)))
+			issues = append(issues, newGitlabIssue(f.Rule.ID+" "+f.Message, f.Rule.ID+" "+f.Rule.Name, print, gitlabSeverity(f.Severity), programPath(f.Process)))
 		}
 		// A rule that could not look is no clean rule.
-		for _, u := range r.Outcome.NotEvaluated {
-			issues = append(issues, newGitlabIssue(u.Rule, "not checked: "+u.Because, u.Rule.ID+" not checked", "info", nowhere))
+		for _, l := range uncheckedLines(r.Outcome.NotEvaluated) {
+			rules := strings.Join(l.rules, ", ")
+			issues = append(issues, newGitlabIssue(uncheckedWords(r.Answer)+": "+l.String(), "not-checked", "not checked: "+rules, "info", nowhere))
 		}
 		e := encoder(w)
 		e.SetIndent("", "  ")
@@ -46,8 +48,8 @@ type gitlabLocation struct {
 	} `json:"lines"`
 }
 
-func newGitlabIssue(r *inspect.Rule, message, print, severity, path string) gitlabIssue {
-	i := gitlabIssue{Description: r.ID + " " + Printable(message), CheckName: r.ID + " " + r.Name, Fingerprint: print, Severity: severity}
+func newGitlabIssue(description, check, print, severity, path string) gitlabIssue {
+	i := gitlabIssue{Description: Printable(description), CheckName: check, Fingerprint: print, Severity: severity}
 	i.Location.Path, i.Location.Lines.Begin = Printable(path), 1
 	return i
 }

@@ -8,6 +8,7 @@ import (
 var _ = register(&Format{
 	Name:  "json",
 	Title: "one JSON document with a stable schema (stray schema)",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, _ Style) error {
 		e := encoder(w)
 		e.SetIndent("", "  ")

@@ -134,7 +134,7 @@ func newJUnitCase(r *Result, rule *inspect.Rule) junitCase {
 	because := ""
 	for _, u := range o.NotEvaluated {
 		if u.Rule == rule {
-			because = Printable(u.Because)
+			because = uncheckedWords(r.Answer) + ": " + Printable(u.Because)
 		}
 	}
 	switch {
@@ -144,11 +144,11 @@ func newJUnitCase(r *Result, rule *inspect.Rule) junitCase {
 			message = fmt.Sprintf("%d findings, the first: %s", n, message)
 		}
 		if because != "" {
-			output = append(output, "not checked: "+because)
+			output = append(output, because)
 		}
 		c.Failure = &junitReason{message, failing[0].Severity.String(), strings.Join(details, "\n")}
 	case because != "":
-		c.Skipped = &junitReason{Message: "not checked: " + because}
+		c.Skipped = &junitReason{Message: because}
 	}
 	c.SystemOut = newJUnitText(output)
 	return c

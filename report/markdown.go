@@ -26,7 +26,10 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 		title += " " + q
 	}
 	fmt.Fprintf(b, "# %s\n\n%s, Linux %s, %s: %s.\n", escapeMarkdown(title), escapeMarkdown(o.Host.Name), escapeMarkdown(o.Host.Kernel),
-		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(o))
+		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(r))
+	if run := o.Run; run != nil {
+		fmt.Fprintf(b, "\n%s: exit code %d after %s, %d %s.\n", escapeMarkdown(strings.Join(run.Argv, " ")), run.ExitCode, age(run.Duration), run.Processes, plurals(run.Processes, "process", "processes"))
+	}
 	if r.Answer != nil {
 		fmt.Fprintln(b)
 		for line := range strings.Lines(verdictText(r.Answer)) {
@@ -56,7 +59,8 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	}
 	gaps := gapLines(o.Gaps)
 	section("Not seen", len(gaps), func(i int) string { return gaps[i].String() })
-	section("Not checked", len(o.NotEvaluated), func(i int) string { u := o.NotEvaluated[i]; return u.Rule.ID + ": " + u.Because })
+	unchecked := uncheckedLines(o.NotEvaluated)
+	section(strings.ToUpper(uncheckedWords(r.Answer)[:1])+uncheckedWords(r.Answer)[1:], len(unchecked), func(i int) string { return unchecked[i].String() })
 	section("Suppressed", len(o.Suppressed), func(i int) string { return suppressedText(o.Suppressed[i]) })
 	return b.Flush()
 }
@@ -110,7 +114,8 @@ func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 
 // tally is the outcome in a few words: what there is of each severity, and what
 // does not count.
-func tally(o *inspect.Outcome) string {
+func tally(r *Result) string {
+	o := r.Outcome
 	var parts []string
 	for _, severity := range []inspect.Severity{inspect.Error, inspect.Warning, inspect.Note} {
 		n := 0
@@ -130,7 +135,7 @@ func tally(o *inspect.Outcome) string {
 		parts = append(parts, fmt.Sprintf("%d suppressed", n))
 	}
 	if n := len(o.NotEvaluated); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d %s not checked", n, plural(n, "rule")))
+		parts = append(parts, fmt.Sprintf("%d %s %s", n, plural(n, "rule"), uncheckedWords(r.Answer)))
 	}
 	return strings.Join(parts, ", ")
 }

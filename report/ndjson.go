@@ -8,6 +8,7 @@ import (
 var _ = register(&Format{
 	Name:  "ndjson",
 	Title: "one JSON object on each line: a socket, file, descriptor, finding or gap, and at last the summary",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, _ Style) error {
 		d, e := NewDocument(r), encoder(w)
 		return firstError(

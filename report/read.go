@@ -45,7 +45,7 @@ func ReadDocument(data []byte) (*Document, error) {
 	}
 	var d Document
 	if err := decode(data, &d); err != nil {
-		return nil, fmt.Errorf("it is no JSON document: %w", err)
+		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}
 	return &d, nil
 }

@@ -22,6 +22,8 @@ type Result struct {
 	Outcome *inspect.Outcome
 	// Answer is that of who, and holds Outcome; nil for other commands.
 	Answer *inspect.Answer
+	// Connections is that of conns, and holds Outcome; nil for other commands.
+	Connections *inspect.Connections
 	// Listed are the descriptors that the user wants to see (scan --fds), by
 	// process, thread and number; nil when a command lists none.
 	Listed []*fdscan.Descriptor
@@ -48,7 +50,9 @@ type Format struct {
 	Title string // what it is for, one line
 	// Append has a file keep what it holds already.
 	Append bool
-	Write  func(w io.Writer, r *Result, s Style) error
+	// Lists reports that it tells of Result.Listed.
+	Lists bool
+	Write func(w io.Writer, r *Result, s Style) error
 }
 
 var formats []*Format

@@ -21,8 +21,7 @@ func WriteRule(w io.Writer, r *inspect.Rule) error {
 		fmt.Fprintf(b, "  %s\n    %s\n", c.Language, fold(c.Text, ruleWidth, "    "))
 		if c.After != "" {
 			fmt.Fprintln(b)
-			quote(b, "    - ", c.Before)
-			quote(b, "    + ", c.After)
+			writeChanges(b, "    ", " ", c)
 		}
 	}
 	return b.Flush()
@@ -39,11 +38,45 @@ func severityText(r *inspect.Rule) string {
 	return r.Severity.String() + "; " + r.SeverityNote
 }
 
-// quote writes code with a mark before each line.
-func quote(w io.Writer, mark, code string) {
-	for line := range strings.SplitSeq(code, "\n") {
-		fmt.Fprintln(w, strings.TrimRight(mark+line, " "))
+// writeChanges writes the code of a cure as a diff: each line with a mark, which
+// stands between indent and gap.
+func writeChanges(w io.Writer, indent, gap string, c inspect.Cure) {
+	for _, line := range changes(strings.Split(c.Before, "\n"), strings.Split(c.After, "\n")) {
+		fmt.Fprintln(w, strings.TrimRight(indent+line[:1]+gap+line[1:], " "))
 	}
+}
+
+// changes are the lines of both texts in one, in the longest common order: with a
+// minus, a plus or, where they are in both, a space before each.
+func changes(before, after []string) (lines []string) {
+	// common[i][j] is how many lines the rests from i and j have in common.
+	common := make([][]int, len(before)+1)
+	for i := range common {
+		common[i] = make([]int, len(after)+1)
+	}
+	for i := len(before) - 1; i >= 0; i-- {
+		for j := len(after) - 1; j >= 0; j-- {
+			common[i][j] = max(common[i+1][j], common[i][j+1])
+			if before[i] == after[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			}
+		}
+	}
+	i, j := 0, 0
+	for i < len(before) || j < len(after) {
+		switch {
+		case i < len(before) && j < len(after) && before[i] == after[j]:
+			lines = append(lines, " "+before[i])
+			i, j = i+1, j+1
+		case j == len(after) || i < len(before) && common[i+1][j] >= common[i][j+1]:
+			lines = append(lines, "-"+before[i])
+			i++
+		default:
+			lines = append(lines, "+"+after[j])
+			j++
+		}
+	}
+	return lines
 }
 
 // WriteRuleMarkdown writes the same as WriteRule for a page, without its title.
@@ -54,8 +87,7 @@ func WriteRuleMarkdown(w io.Writer, r *inspect.Rule) error {
 		fmt.Fprintf(b, "\n### %s\n\n%s\n", c.Language, fold(escapeMarkdown(c.Text), ruleWidth, ""))
 		if c.After != "" {
 			fmt.Fprintln(b, "\n```diff")
-			quote(b, "-", c.Before)
-			quote(b, "+", c.After)
+			writeChanges(b, "", "", c)
 			fmt.Fprintln(b, "```")
 		}
 	}

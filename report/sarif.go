@@ -49,7 +49,7 @@ func newSarifRun(r *Result) sarifRun {
 		Bases:      map[string]sarifArtifact{rootBase: {URI: "file:///"}},
 		Invocations: []sarifInvocation{{
 			Successful: true, Started: o.TakenAt.UTC().Format(time.RFC3339), Machine: Printable(o.Host.Name),
-			Notifications: sarifNotifications(o, rules),
+			Notifications: sarifNotifications(r, rules),
 		}},
 		ColumnKind: "unicodeCodePoints",
 		Results:    []sarifResult{},
@@ -149,15 +149,15 @@ func programURI(p *fdscan.Process) string {
 }
 
 // sarifNotifications tell what could not be seen, and which rules that starves.
-func sarifNotifications(o *inspect.Outcome, rules []*inspect.Rule) []sarifNotification {
+func sarifNotifications(r *Result, rules []*inspect.Rule) []sarifNotification {
 	all := []sarifNotification{}
-	for _, u := range o.NotEvaluated {
+	for _, u := range r.Outcome.NotEvaluated {
 		all = append(all, sarifNotification{
 			Descriptor: sarifReference{ID: notChecked, Index: 1}, Rule: &sarifReference{u.Rule.ID, slices.Index(rules, u.Rule)},
-			Level: "warning", Message: sarifText{Text: Printable(u.Rule.ID + " was not checked: " + u.Because)},
+			Level: "warning", Message: sarifText{Text: Printable(u.Rule.ID + " " + uncheckedWords(r.Answer) + ": " + u.Because)},
 		})
 	}
-	for _, g := range gapLines(o.Gaps) {
+	for _, g := range gapLines(r.Outcome.Gaps) {
 		level := "warning"
 		if g.Scope == fdscan.ScopeDetail {
 			level = "note"

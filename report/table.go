@@ -15,12 +15,14 @@ import (
 var _ = register(&Format{
 	Name:  "table",
 	Title: "the answer for people (the default)",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error { return writePage(w, r, s, false) },
 })
 
 var _ = register(&Format{
 	Name:  "wide",
 	Title: "the same with more columns, the evidence, and every row",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		s.Width = 0
 		return writePage(w, r, s, true)
@@ -34,18 +36,21 @@ type page struct {
 	*bufio.Writer
 	outcome *inspect.Outcome
 	answer  *inspect.Answer // of who
-	style   Style
-	paint   palette
-	wide    bool
-	groups  map[*inspect.Socket]reusePortGroup
-	blocks  int  // sockets and files written
-	apart   bool // what follows does not belong to the block before it
+	conns   *inspect.Connections
+	// narrowed reports that targets were named.
+	narrowed bool
+	style    Style
+	paint    palette
+	wide     bool
+	groups   map[*inspect.Socket]reusePortGroup
+	blocks   int  // sockets and files written
+	apart    bool // what follows does not belong to the block before it
 }
 
 func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	p := &page{
-		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, style: s, paint: newPalette(s.Color), wide: wide,
-		groups: reusePortGroups(r.Outcome.Shown),
+		Writer: bufio.NewWriter(w), outcome: r.Outcome, answer: r.Answer, conns: r.Connections, narrowed: len(r.Query) > 0,
+		style: s, paint: newPalette(s.Color), wide: wide,
 	}
 	if r.Listed != nil {
 		if err := p.descriptors(r.Listed); err != nil {
@@ -53,10 +58,20 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 		}
 		return p.Flush()
 	}
-	if r.Answer == nil {
+	switch {
+	case r.Connections != nil:
+		if err := p.connections(); err != nil {
+			return err
+		}
+		p.suppressed()
+		p.gaps()
+		p.findings()
+		return p.Flush()
+	case r.Answer == nil:
 		p.scan()
 		return p.Flush()
 	}
+	p.groups = reusePortGroups(r.Outcome.Shown)
 	if err := p.who(); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (p *page) descriptors(listed []*fdscan.Descriptor) error {
 		}
 		listed = listed[n:]
 	}
-	if p.blocks == 0 {
+	if p.blocks == 0 && p.outcome.Complete {
 		p.line("no such descriptor")
 	}
 	p.gaps()
@@ -68,27 +68,34 @@ func (p *page) tableHead(t *fdscan.Table, shown int) {
 		facts = append(facts, fmt.Sprintf("one table with pid %d", pid))
 	}
 	if len(t.Process.Cmdline) > 0 {
-		facts = append(facts, p.command(t.Process))
+		facts = append(facts, strings.TrimSpace(p.command(t.Process)))
 	}
 	p.head(name, Printable(strings.Join(facts, "  ")))
 }
 
 // table writes a row for each descriptor.
 func (p *page) table(descriptors []*fdscan.Descriptor, same map[uint64][]*fdscan.Descriptor) error {
+	if len(descriptors) == 0 {
+		return nil
+	}
 	g := &grid{indent: "  ", header: []string{"FD", "KIND", "MODE", "CLOEXEC", "FLAGS", "POS", "LOCKS", "TARGET"}}
 	if p.wide {
 		g.header = []string{"FD", "KIND", "MODE", "CLOEXEC", "FLAGS", "POS", "SIZE", "ALLOCATED", "INODE", "DEVICE", "MOUNT", "LOCKS", "SAME AS", "TARGET", "DETAILS"}
 	}
-	for _, d := range descriptors {
-		cloexec := ""
+	for rest, n := descriptors, 0; len(rest) > 0; rest = rest[n:] {
+		n = unreadable(rest)
+		d, cloexec, fd := rest[0], "", strconv.Itoa(rest[0].FD)
 		if d.CloseOnExec != nil {
 			cloexec = yesNo(*d.CloseOnExec)
 		}
-		cells := []string{strconv.Itoa(d.FD), d.Kind.Name, accessText(d), cloexec, strings.Join(statusFlags(d), "|"), posText(d)}
+		if n > 1 {
+			fd += "-" + strconv.Itoa(rest[n-1].FD)
+		}
+		cells := []string{fd, d.Kind.Name, accessText(d), cloexec, strings.Join(statusFlags(d), "|"), posText(d)}
 		if p.wide {
-			cells = append(cells, bytesText(d.Size), bytesText(d.Allocated), number(d.Inode), deviceText(d.Device), number(uint64(d.MountID)), lockTexts(d), sameText(d, same), targetText(d), detailTexts(d))
+			cells = append(cells, bytesText(d.Size), bytesText(d.Allocated), number(d.Inode), deviceText(d.Device), number(uint64(d.MountID)), lockTexts(d), sameText(d, same), targetText(d, n), detailTexts(d))
 		} else {
-			cells = append(cells, lockTexts(d), targetText(d))
+			cells = append(cells, lockTexts(d), targetText(d, n))
 		}
 		g.rows = append(g.rows, gridRow{cells: clean(cells), note: Printable(peerTexts(d, p.wide))})
 	}
@@ -97,6 +104,16 @@ func (p *page) table(descriptors []*fdscan.Descriptor, same map[uint64][]*fdscan
 	g.give(p.style, []string{"LOCKS", "FLAGS", "POS", "MODE"}, "LOCKS", "TARGET", leastTarget)
 	g.join("TARGET", p.style)
 	return g.write(p, p.style)
+}
+
+// unreadable is how many of the first descriptors may not be looked at, for one
+// reason: they are written in one row. It is 1 when the first may be.
+func unreadable(descriptors []*fdscan.Descriptor) int {
+	n := 1
+	for n < len(descriptors) && descriptors[0].Err != "" && descriptors[n].Err == descriptors[0].Err {
+		n++
+	}
+	return n
 }
 
 // accessText is what the descriptor may be used for: "r", "w", "rw", or "path"
@@ -165,11 +182,14 @@ func lockTexts(d *fdscan.Descriptor) string {
 	return strings.Join(texts, ", ")
 }
 
-// targetText is what the descriptor refers to. Where the words tell more than
-// the link of a socket or of an anonymous file, the link is left out.
-func targetText(d *fdscan.Descriptor) string {
+// targetText is what the descriptor, or so many alike, refer to. Where the words
+// tell more than the link of a socket or of an anonymous file, the link is left
+// out.
+func targetText(d *fdscan.Descriptor, alike int) string {
 	link := d.Link
 	switch {
+	case alike > 1:
+		return fmt.Sprintf("%d descriptors cannot be read: %s", alike, d.Err)
 	case d.Err != "":
 		return "cannot be read: " + d.Err
 	case d.Target != "" && !strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "pipe:[") && d.Kind != fdscan.Namespace:

@@ -193,16 +193,8 @@ func (p *page) gaps() {
 
 // unevaluated names the rules that a gap has starved.
 func (p *page) unevaluated() {
-	rules := map[string][]string{}
-	var order []string
-	for _, u := range p.outcome.NotEvaluated {
-		if rules[u.Because] == nil {
-			order = append(order, u.Because)
-		}
-		rules[u.Because] = append(rules[u.Because], u.Rule.ID)
-	}
-	for _, because := range order {
-		p.say(p.paint.yellow.Sprint, "not checked: "+strings.Join(rules[because], ", ")+": "+because)
+	for _, l := range uncheckedLines(p.outcome.NotEvaluated) {
+		p.say(p.paint.yellow.Sprint, uncheckedWords(p.answer)+": "+l.String())
 	}
 }
 
@@ -281,8 +273,18 @@ func (p *page) step(label, c string, widest int) {
 // purposeOf says what a command is for; "" for one that needs no words.
 func purposeOf(command string) string {
 	switch {
-	case strings.HasPrefix(command, "stray close "):
+	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
+	case strings.HasPrefix(command, "stray conns --for "):
+		return "a second look makes it certain"
+	case strings.HasPrefix(command, "kill -CONT "):
+		return "lets the peer go on"
+	case strings.HasPrefix(command, "stray close "):
+		return "drops it in that process, with a plan first"
+	case strings.HasPrefix(command, "stray scan --fds "):
+		return "all that it holds"
+	case strings.HasPrefix(command, "stray who "):
+		return "everybody who holds it"
 	case strings.HasPrefix(command, "stray seal "):
 		return "keeps the next exec from leaking it"
 	case strings.HasPrefix(command, "stray explain "):

@@ -33,7 +33,7 @@ func (p *page) holders(s *inspect.Socket) error {
 			serves = servesText(h.Serving)
 		}
 		cells := []string{
-			strconv.Itoa(process.PID), fdText(h.Holder), cloexecText(h.Holder), originText(h), serves, age(p.answer.TakenAt.Sub(process.StartTime)),
+			strconv.Itoa(process.PID), fdText(h.Holder), cloexecText(h.Holder), originText(h), serves, age(p.outcome.TakenAt.Sub(process.StartTime)),
 			process.User, strings.TrimSpace(process.Unit + " " + process.Container), p.command(process),
 		}
 		if p.wide {

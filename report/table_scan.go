@@ -95,11 +95,14 @@ func (p *page) verdict() string {
 		}
 	}
 	text := "no leak found"
-	switch n := len(p.outcome.Findings); {
-	case n == 0 && !p.outcome.Complete:
-		text += " in what could be seen"
-	case n > 0:
+	if len(p.outcome.Suppressed) > 0 {
+		text = "no other leak found"
+	}
+	if n := len(p.outcome.Findings); n > 0 {
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
+	}
+	if !p.outcome.Complete {
+		text += ", in what could be seen"
 	}
 	return text
 }
@@ -119,6 +122,10 @@ func (p *page) lookedAt() string {
 			ports++
 		}
 	}
-	return fmt.Sprintf("scanned %s %s, %s %s, %s %s", thousands(len(processes)), plurals(len(processes), "process", "processes"),
+	text := fmt.Sprintf("scanned %s %s, %s %s, %s %s", thousands(len(processes)), plurals(len(processes), "process", "processes"),
 		thousands(descriptors), plural(descriptors, "descriptor"), thousands(ports), plurals(ports, "listener or bound socket", "listeners and bound sockets"))
+	if n := p.outcome.Looked.Connections; len(p.outcome.PIDs) == 0 && n > 0 {
+		text += fmt.Sprintf(", %s %s", thousands(n), plural(n, "connection"))
+	}
+	return text
 }

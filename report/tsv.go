@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -16,11 +17,13 @@ import (
 var tsvColumns = []string{
 	"protocol", "state", "local", "remote", "inode", "netns", "mine", "owner", "cgroup",
 	"pid", "tid", "fd", "slot", "via", "cloexec", "origin", "from", "leak", "serving", "uid", "user", "unit", "container", "comm", "exe",
+	"unread", "unacked", "unsent", "data_age", "ack_age", "retransmissions", "rules",
 }
 
 var _ = register(&Format{
 	Name:  "tsv",
 	Title: "a line for each holder, or each descriptor that is listed, fields between tabs; what nobody holds has a line too, with empty fields",
+	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		b := bufio.NewWriter(w)
 		row := func(cells []string) { b.WriteString(strings.Join(clean(cells), "\t") + "\n") }
@@ -37,19 +40,19 @@ var _ = register(&Format{
 		if r.Listed != nil {
 			return b.Flush()
 		}
-		rows := func(of []string, holders []*inspect.Holder) {
+		rows := func(of []string, holders []*inspect.Holder, health []string) {
 			for _, h := range holders {
-				row(slices.Concat(of, holderCells(h)))
+				row(slices.Concat(of, holderCells(h), health))
 			}
 			if len(holders) == 0 {
-				row(append(slices.Clone(of), make([]string, len(tsvColumns)-len(of))...))
+				row(slices.Concat(of, make([]string, len(tsvColumns)-len(of)-len(health)), health))
 			}
 		}
 		for _, socket := range r.Outcome.Shown {
-			rows(socketCells(socket), socket.Holders)
+			rows(socketCells(socket), socket.Holders, healthCells(socket))
 		}
 		for _, o := range r.Outcome.Objects {
-			rows([]string{"file", o.Kind, o.Path, "", number(o.Inode), "", "", "", ""}, list(o.Holders, unjudged))
+			rows([]string{"file", o.Kind, o.Path, "", number(o.Inode), "", "", "", ""}, list(o.Holders, unjudged), make([]string, healthColumns))
 		}
 		return b.Flush()
 	},
@@ -66,6 +69,30 @@ func socketCells(s *inspect.Socket) []string {
 	return []string{
 		string(s.Protocol), string(s.State), s.Address(), remote, number(s.Inode), number(s.NetNS), strconv.FormatBool(s.NetNSMine), owner, s.Cgroup,
 	}
+}
+
+// healthColumns is how many columns healthCells fills.
+const healthColumns = 7
+
+// healthCells are bytes, ages in seconds, a count and the ids of the rules that
+// speak of the socket; empty for commands that do not ask for its health.
+func healthCells(s *inspect.Socket) []string {
+	cells := make([]string, healthColumns)
+	if s.Health == nil {
+		return cells
+	}
+	unsent, unacked := inspect.Unsent(s.Socket)
+	cells[0], cells[1], cells[2] = number(uint64(s.Unread())), number(unacked), number(unsent)
+	if t := s.Health.TCP; t != nil && s.State != fdscan.Listen {
+		inSeconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
+		cells[3], cells[4], cells[5] = inSeconds(min(t.LastDataSent, t.LastDataRecv)), inSeconds(t.LastAckRecv), number(uint64(t.TotalRetrans))
+	}
+	var ids []string
+	for _, d := range s.Diagnoses {
+		ids = append(ids, d.Rule)
+	}
+	cells[6] = strings.Join(ids, ",")
+	return cells
 }
 
 func holderCells(h *inspect.Holder) []string {

@@ -151,13 +151,20 @@ func toldAlready(v *inspect.View, d *fdscan.Descriptor) bool {
 	return s.IsPort() || slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return h.Process == d.Process && h.Origin.Leak })
 }
 
-// waitsForChildren reports a process all of whose threads are in wait(2): it can
-// do nothing before a child has ended.
+// waitsForChildren reports a process that is in wait(2), and whose other threads,
+// if there are any, sleep: it does nothing before a child has ended.
 func waitsForChildren(p *fdscan.Process) bool {
-	if p == nil || p.Evidence == nil || len(p.Evidence.Waits) == 0 {
+	if p == nil || p.Evidence == nil {
 		return false
 	}
-	return !slices.ContainsFunc(p.Evidence.Waits, func(w fdscan.Wait) bool { return w.Call != "wait4" && w.Call != "waitid" })
+	waits := false
+	for _, w := range p.Evidence.Waits {
+		if w.Kind != fdscan.WaitPassive {
+			return false
+		}
+		waits = waits || w.Call == "wait4" || w.Call == "waitid"
+	}
+	return waits
 }
 
 // describe says what a descriptor refers to.

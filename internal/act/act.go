@@ -209,8 +209,9 @@ type Result struct {
 // Do carries the plan out, step by step; a step that fails does not keep the
 // others from being done.
 func (p *Plan) Do(ctx context.Context, scanner *fdscan.Scanner, named map[int]bool) (results []Result) {
+	halves := p.halfClose(ctx)
 	for _, s := range p.Steps {
-		report, done, err := p.step(ctx, scanner, s, named)
+		report, done, err := p.step(ctx, scanner, s, named, halves[s])
 		if s.Method == Destroy {
 			results = append(results, Result{Step: s, Done: err == nil, Err: err})
 			continue
@@ -223,11 +224,16 @@ func (p *Plan) Do(ctx context.Context, scanner *fdscan.Scanner, named map[int]bo
 }
 
 // step does one step, and returns how many of its descriptors are done.
-func (p *Plan) step(ctx context.Context, scanner *fdscan.Scanner, s *Step, named map[int]bool) (tracee.Report, int, error) {
+func (p *Plan) step(ctx context.Context, scanner *fdscan.Scanner, s *Step, named map[int]bool, half *half) (tracee.Report, int, error) {
 	if s.refused() {
 		return tracee.Report{}, 0, s.Refusals[0]
 	}
-	if ctx.Err() != nil {
+	if half != nil {
+		defer half.close()
+		if half.err != nil {
+			return tracee.Report{}, 0, half.err
+		}
+	} else if ctx.Err() != nil {
 		return tracee.Report{}, 0, fmt.Errorf("nothing was done: %w", context.Cause(ctx))
 	}
 	if s.Method == Destroy {
@@ -239,15 +245,15 @@ func (p *Plan) step(ctx context.Context, scanner *fdscan.Scanner, s *Step, named
 	// it keeps the reference that is dropped inside the process from being the
 	// last one, so that nothing lingers there (SO_LINGER); and shutdown goes
 	// through it.
-	borrowed, err := fdscan.Borrow(s.Holders[0], s.Socket.Inode)
-	if err != nil {
-		return tracee.Report{}, 0, borrowError(err)
-	}
-	defer unix.Close(borrowed)
-	if s.Method == Half {
-		if err := halfClose(ctx, borrowed, p.HalfTimeout); err != nil {
-			return tracee.Report{}, 0, err
+	var borrowed int
+	var err error
+	if half != nil {
+		borrowed = half.fd
+	} else {
+		if borrowed, err = fdscan.Borrow(s.Holders[0], s.Socket.Inode); err != nil {
+			return tracee.Report{}, 0, borrowError(err)
 		}
+		defer unix.Close(borrowed)
 	}
 	operation := replaceDescriptors
 	switch s.Method {
@@ -308,31 +314,6 @@ func destroyError(err error) error {
 		return fmt.Errorf("%w (takes a kernel with CONFIG_INET_DIAG_DESTROY, and a TCP or UDP socket)", err)
 	}
 	return err
-}
-
-// halfClose shuts a connection down for writing and waits for the peer's end.
-// It acts on the connection itself, and so for all its holders.
-func halfClose(ctx context.Context, fd int, timeout time.Duration) error {
-	if err := unix.Shutdown(fd, unix.SHUT_WR); err != nil && !errors.Is(err, unix.ENOTCONN) {
-		return fmt.Errorf("shutdown: %w", err)
-	}
-	// Short polls, so that ctx is noticed.
-	const slice = 100 * time.Millisecond
-	deadline := time.Now().Add(timeout)
-	for {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, err := unix.Poll(poll, int(slice/time.Millisecond))
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w: the connection is shut down for writing, and nothing more was done", context.Cause(ctx))
-		case err != nil && err != unix.EINTR:
-			return fmt.Errorf("poll: %w", err)
-		case n > 0:
-			return nil
-		case time.Now().After(deadline):
-			return fmt.Errorf("%w within %s: the connection is shut down for writing, and nothing more was done", ErrPeerTimeout, timeout)
-		}
-	}
 }
 
 // Verified reports whether a later look shows what the result says: a dropped

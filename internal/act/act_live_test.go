@@ -321,36 +321,74 @@ func TestDestroyAbortsForAllHolders(t *testing.T) {
 	}
 }
 
-// What is not begun when the caller is interrupted stays untouched: of two
-// connections, --half must not shut down the second while it gives up the first.
-func TestInterruptedHalfLeavesTheRest(t *testing.T) {
+// Connections are shut down together and waited for together: one peer that does
+// not close holds up no other, and all of them have the same time.
+func TestHalfWaitsForAllPeersTogether(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := proctest.Start(t, `
+		listen tcp4 127.0.0.1:0 name=web
+		connect tcp4 web name=a; accept web name=slow
+		connect tcp4 web name=b; accept web name=second; close b`)
+	plan, inode := halfPlan(t, p, "slow", "second")
+	plan.HalfTimeout = time.Millisecond
+	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
+	if len(results) != 2 || results[0].Done || !errors.Is(results[0].Err, ErrPeerTimeout) || !results[1].Done {
+		t.Errorf("results %+v", results)
+	}
+	if link(t, p.PID, p.Descriptor("slow").FD) != inode("slow") || link(t, p.PID, p.Descriptor("second").FD) == inode("second") {
+		t.Error("the one descriptor was dropped, or the other was not")
+	}
+}
+
+// Interrupted while it waits, --half drops no descriptor; interrupted before, it
+// touches nothing.
+func TestInterruptedHalf(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `
 		listen tcp4 127.0.0.1:0 name=web
 		connect tcp4 web name=a; accept web name=first
 		connect tcp4 web name=b; accept web name=second`)
-	var sockets []*fdscan.Socket
-	for _, name := range []string{"first", "second"} {
-		sockets = append(sockets, look(t, fmt.Sprintf("inode:%d", p.Descriptor(name).Inode)).Sockets...)
+	state := func(name string) fdscan.State {
+		return look(t, fmt.Sprintf("inode:%d", p.Descriptor(name).Inode)).Sockets[0].State
 	}
-	plan := NewPlan(Half, sockets, in(p.PID))
+	plan, inode := halfPlan(t, p, "first", "second")
 	plan.HalfTimeout = time.Minute
 	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, r := range plan.Do(ctx, &fdscan.Scanner{}, named(p.PID)) {
+		if r.Done || r.Err == nil || !strings.Contains(r.Err.Error(), "nothing was done") {
+			t.Errorf("interrupted before: %+v", r)
+		}
+	}
+	if state("first") != fdscan.Established || state("second") != fdscan.Established {
+		t.Error("a connection was shut down all the same")
+	}
+	ctx, cancel = context.WithCancel(context.Background())
 	go func() {
-		// Once the first is shut down, it is waited for.
-		for look(t, fmt.Sprintf("inode:%d", p.Descriptor("first").Inode)).Sockets[0].State == fdscan.Established && ctx.Err() == nil {
+		for state("second") == fdscan.Established && ctx.Err() == nil {
 		}
 		cancel()
 	}()
-	results := plan.Do(ctx, &fdscan.Scanner{}, named(p.PID))
-	for _, r := range results {
-		if r.Done || !errors.Is(r.Err, context.Canceled) {
-			t.Errorf("fd %d: done %v, error %v", r.Holder.FD, r.Done, r.Err)
+	for _, r := range plan.Do(ctx, &fdscan.Scanner{}, named(p.PID)) {
+		if r.Done || !errors.Is(r.Err, context.Canceled) || !strings.Contains(r.Err.Error(), "is shut down for writing, and nothing more was done") {
+			t.Errorf("interrupted: %+v", r)
 		}
 	}
-	if s := look(t, fmt.Sprintf("inode:%d", p.Descriptor("second").Inode)).Sockets[0]; s.State != fdscan.Established {
-		t.Errorf("the second connection is in %s", s.State)
+	for _, name := range []string{"first", "second"} {
+		if link(t, p.PID, p.Descriptor(name).FD) != inode(name) {
+			t.Errorf("the descriptor of %s was dropped", name)
+		}
 	}
+}
+
+// halfPlan is a plan to end the connections with these names in order.
+func halfPlan(t *testing.T, p *proctest.Process, names ...string) (plan *Plan, inode func(string) string) {
+	t.Helper()
+	var sockets []*fdscan.Socket
+	for _, name := range names {
+		sockets = append(sockets, look(t, fmt.Sprintf("inode:%d", p.Descriptor(name).Inode)).Sockets...)
+	}
+	return NewPlan(Half, sockets, in(p.PID)), func(name string) string { return fmt.Sprintf("socket:[%d]", p.Descriptor(name).Inode) }
 }
 
 func TestInterruptedDestroyDoesNothing(t *testing.T) {

@@ -86,7 +86,17 @@ func (s *Step) lost() string {
 	case received > 0:
 		parts = append(parts, count(received, "byte")+" not read yet (the peer is reset)")
 	}
+	on := ""
+	if k.Health != nil && k.Health.TCP != nil {
+		// What was never sent, and what was and is not acknowledged.
+		unsent := min(sent, k.Health.TCP.NotsentBytes)
+		on = fmt.Sprintf("%d unsent and %d unacknowledged bytes", unsent, sent-unsent)
+	}
 	switch {
+	case sent > 0 && on != "" && s.Method == Half:
+		parts = append(parts, on+", which the peer gets first")
+	case sent > 0 && on != "":
+		parts = append(parts, on+" (--half lets the peer finish first)")
 	case sent > 0 && s.Method == Half:
 		parts = append(parts, count(sent, "byte")+" on the way, which the peer gets first")
 	case sent > 0:

@@ -37,7 +37,7 @@ var floors = map[string][]string{
 
 // workshops are packages for tests, measurements and demonstrations: no floor
 // imports them, but its tests may.
-var workshops = []string{"internal/archtest", "internal/bench", "internal/demo", "internal/proctest", "internal/stories", "internal/testenv"}
+var workshops = []string{"internal/archtest", "internal/bench", "internal/demo", "internal/proctest", "internal/stories", "internal/testenv", "internal/wiretest"}
 
 // reserved are packages from outside with the only floors that import them. A
 // name that ends with a slash stands for everything below it.

@@ -28,6 +28,19 @@ func BenchmarkFree(b *testing.B) {
 	}.bench(b)
 }
 
+func BenchmarkConnections(b *testing.B) {
+	row{
+		question: "how do 100,000 connections fare",
+		worlds:   []string{"connections"},
+		ours:     []string{"conns"},
+		prints:   "that all is well, or what is not: a verdict on each connection, in every network namespace",
+		peers: []command{
+			{name: "ss", argv: []string{"ss", "-tinoem"}, prints: "tcp_info of each connection, and no verdict"},
+		},
+		bars: []bar{{"connections", "ss", 1}},
+	}.bench(b)
+}
+
 func BenchmarkFreeUnprivileged(b *testing.B) {
 	row{
 		question: "who holds a free port, asked by nobody",
@@ -52,6 +65,6 @@ func BenchmarkScan(b *testing.B) {
 			prints: "command, pid, user, fd, type, device, size, node and name of every descriptor",
 		}},
 		grows: true,
-		bars:  []bar{{"medium", "lsof", 8}, {"large", "lsof", 8}},
+		bars:  []bar{{"medium", "lsof", 4}, {"large", "lsof", 8}},
 	}.bench(b)
 }

@@ -254,7 +254,7 @@ func (g *generator) process(s *script, index int, ready, listener uintptr) error
 		env := append(os.Environ(), fmt.Sprintf("%s=%d", memberEnv, index))
 		return s.execute(g.report, []string{"/proc/self/exe"}, env)
 	}
-	s.open(mixOf(g.scene.Descriptors), index, firstFD(index))
+	s.open(g.scene.mix(), index, firstFD(index))
 	s.sayReady()
 	s.stay()
 	return nil
@@ -339,7 +339,7 @@ func member(sceneName, index string) error {
 		return err
 	}
 	var opening script
-	opening.open(mixOf(s.Descriptors), i, firstFD(i))
+	opening.open(s.mix(), i, firstFD(i))
 	if err := opening.run(); err != nil {
 		return err
 	}

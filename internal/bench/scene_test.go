@@ -33,6 +33,18 @@ type scene struct {
 	// are forks that never exec; more makes Go processes, which add a few
 	// threads of the runtime's own.
 	Threads int
+	// Connections makes nearly all of the descriptors connections of TCP, with
+	// both of their ends.
+	Connections bool
+}
+
+// mix is what each process opens.
+func (s scene) mix() mix {
+	if !s.Connections {
+		return mixOf(s.Descriptors)
+	}
+	const listeners = 20 // each port has so many ephemeral ports to be reached from
+	return mix{listeners: listeners, conns: (s.Descriptors - listeners) &^ 1}
 }
 
 var scenes = []scene{
@@ -41,13 +53,16 @@ var scenes = []scene{
 	{Name: "large", Processes: 2000, Descriptors: 250, Threads: 1},
 	{Name: "fat", Processes: 25, Descriptors: fatDescriptors(), Threads: 1},
 	{Name: "threads", Processes: 50, Descriptors: 100, Threads: 20},
+	{Name: "connections", Processes: 1 + 100_000/fatDescriptors(), Descriptors: fatDescriptors(), Threads: 1, Connections: true},
 }
 
-// everywhere lists the names of all scenes.
+// everywhere lists the names of the scenes with descriptors of every kind.
 func everywhere() []string {
 	var names []string
 	for _, s := range scenes {
-		names = append(names, s.Name)
+		if !s.Connections {
+			names = append(names, s.Name)
+		}
 	}
 	return names
 }

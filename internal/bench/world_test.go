@@ -196,7 +196,7 @@ func TestWorldIsWhatItsSceneSays(t *testing.T) {
 			if len(members) != s.Processes {
 				t.Errorf("%d processes, want %d", len(members), s.Processes)
 			}
-			m := mixOf(s.Descriptors)
+			m := s.mix()
 			listener, tcp := tcpSockets(t, w.generator.Process.Pid)
 			wantTCP := map[string]int{"LISTEN": s.Processes*m.listeners + 1, "ESTABLISHED": s.Processes * m.conns}
 			if diff := cmp.Diff(wantTCP, tcp); diff != "" {

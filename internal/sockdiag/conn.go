@@ -117,29 +117,26 @@ func list[T any](rows *[]T) Rows[T] {
 	return Rows[T]{Begin: func() { *rows = (*rows)[:0] }, Row: func(row *T) { *rows = append(*rows, *row) }}
 }
 
-// dump sends one request and passes on the rows of the reply; those that came
-// before an error too. When the kernel says that the table changed meanwhile,
-// the dump is repeated. A row that cannot be parsed is an error, but the reply is
-// read to its end all the same: before that the kernel takes no other request
-// (EBUSY).
-func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error), rows Rows[T]) (err error) {
+// dump asks for a table and passes on its rows; those that came before an error
+// too.
+func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (T, error), rows Rows[T]) error {
 	var row T
-	for range maxTries {
-		rows.Begin()
-		var broken error
-		err = c.dumpOnce(kind, body, func(payload []byte) {
-			var err error
-			row, err = parse(payload)
-			switch {
-			case err == nil:
-				rows.Row(&row)
-			case broken == nil:
-				broken = err
-			}
-		})
-		if err == nil {
-			err = broken
+	return c.dump(kind, body, rows.Begin, func(payload []byte) (err error) {
+		if row, err = parse(payload); err == nil {
+			rows.Row(&row)
 		}
+		return err
+	})
+}
+
+// dump asks for a table and calls row with each of its rows. When the kernel
+// says that the table changed meanwhile, the dump is repeated: before each, begin
+// is called. A row that cannot be parsed is an error, but the reply is read to
+// its end all the same: before that the kernel takes no other request (EBUSY).
+func (c *Conn) dump(kind uint16, body []byte, begin func(), row func(payload []byte) error) (err error) {
+	for range maxTries {
+		begin()
+		err = c.ask(kind, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, body, row)
 		if !errors.Is(err, ErrInterrupted) {
 			break
 		}
@@ -147,17 +144,27 @@ func dump[T any](c *Conn, kind uint16, body []byte, parse func(payload []byte) (
 	return err
 }
 
-func (c *Conn) dumpOnce(kind uint16, body []byte, row func(payload []byte)) error {
+// ask sends one request and calls row with each row of the reply. The reply to
+// anything but a dump is one row or an error.
+func (c *Conn) ask(kind, flags uint16, body []byte, row func(payload []byte) error) error {
 	c.seq++
 	request := make([]byte, 0, unix.NLMSG_HDRLEN+len(body))
 	request = binary.NativeEndian.AppendUint32(request, uint32(unix.NLMSG_HDRLEN+len(body)))
 	request = binary.NativeEndian.AppendUint16(request, kind)
-	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	request = binary.NativeEndian.AppendUint16(request, flags)
 	request = binary.NativeEndian.AppendUint32(request, c.seq)
 	request = binary.NativeEndian.AppendUint32(request, 0)
 	request = append(request, body...)
 	if err := c.transport.Send(request); err != nil {
 		return fmt.Errorf("send request: %w", err)
+	}
+	var broken error
+	answered := false
+	one := func(payload []byte) {
+		answered = true
+		if err := row(payload); err != nil && broken == nil {
+			broken = err
+		}
 	}
 	interrupted := false
 	for {
@@ -165,15 +172,16 @@ func (c *Conn) dumpOnce(kind uint16, body []byte, row func(payload []byte)) erro
 		if err != nil {
 			return fmt.Errorf("receive reply: %w", err)
 		}
-		done, intr, err := c.datagram(c.buf[:n], row)
+		done, intr, err := c.datagram(c.buf[:n], one)
 		interrupted = interrupted || intr
+		done = done || answered && flags&unix.NLM_F_DUMP == 0
 		switch {
 		case err != nil:
 			return err
 		case done && interrupted:
 			return ErrInterrupted
 		case done:
-			return nil
+			return broken
 		}
 	}
 }

@@ -30,16 +30,7 @@ func (c *Conn) Destroy(id InetID) error {
 	if id.Protocol > 255 {
 		return fmt.Errorf("destroy socket: %w", unix.EOPNOTSUPP)
 	}
-	body := make([]byte, 56)
-	body[0], body[1] = id.Family, uint8(id.Protocol)
-	binary.NativeEndian.PutUint32(body[4:], AllStates)
-	binary.BigEndian.PutUint16(body[8:], id.Local.Port())
-	binary.BigEndian.PutUint16(body[10:], id.Remote.Port())
-	putAddress(body[12:28], id.Local.Addr())
-	putAddress(body[28:44], id.Remote.Addr())
-	binary.NativeEndian.PutUint32(body[44:], id.Interface)
-	binary.NativeEndian.PutUint32(body[48:], uint32(id.Cookie))
-	binary.NativeEndian.PutUint32(body[52:], uint32(id.Cookie>>32))
+	body := id.encode(0)
 	c.seq++
 	request := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
 	request = binary.NativeEndian.AppendUint16(request, sockDestroy)

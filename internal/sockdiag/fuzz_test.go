@@ -78,3 +78,23 @@ func FuzzReply(f *testing.F) {
 		_, _ = c.Unix()
 	})
 }
+
+func FuzzParseConnection(f *testing.F) {
+	for _, name := range recordings {
+		for _, m := range messages(readDatagrams(f, name)) {
+			f.Add(m[unix.NLMSG_HDRLEN:], uint32(unix.IPPROTO_TCP))
+		}
+	}
+	for _, size := range tcpInfoSizes {
+		f.Add(connectionRow(appendAttribute(nil, attrInfo, longInfo(size)), appendAttribute(nil, attrMemory, longInfo(size%40+8))), uint32(unix.IPPROTO_MPTCP))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, protocol uint32) {
+		var row Connection
+		if err := row.parse(b, protocol); err != nil && row != (Connection{}) {
+			t.Errorf("error %v with row %+v", err, row)
+		}
+		if row.TCP.LastAckRecv < 0 || row.TCP.BusyTime < 0 || row.MPTCP.LastDataRecv < 0 {
+			t.Errorf("a time before now: %+v", row)
+		}
+	})
+}

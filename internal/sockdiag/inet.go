@@ -85,7 +85,7 @@ func (c *Conn) Inet(r InetRequest) (rows []Inet, err error) {
 
 // EachInet is Inet for a table that may be long.
 func (c *Conn) EachInet(r InetRequest, rows Rows[Inet]) error {
-	kind, body := r.encode()
+	kind, body := r.encode(0)
 	if err := dump(c, kind, body, parseInet, rows); err != nil {
 		return fmt.Errorf("sock_diag %s: %w", r.name(), err)
 	}
@@ -101,8 +101,9 @@ func (r InetRequest) name() string {
 }
 
 // encode makes a struct inet_diag_req_v2, or for both families the older
-// inet_diag_req, and its attributes.
-func (r InetRequest) encode() (kind uint16, b []byte) {
+// inet_diag_req, and its attributes. extensions has a bit for each attribute that
+// is wanted and does not come unasked.
+func (r InetRequest) encode(extensions uint8) (kind uint16, b []byte) {
 	const sizeofID = 48 // struct inet_diag_sockid, in both
 	kind = sockDiagByFamily
 	var id []byte
@@ -110,11 +111,12 @@ func (r InetRequest) encode() (kind uint16, b []byte) {
 		kind = tcpDiagGetSock
 		b = make([]byte, 60, 96)
 		id = b[4 : 4+sizeofID]
+		b[3] = extensions
 		binary.NativeEndian.PutUint32(b[52:], r.States)
 	} else {
 		b = make([]byte, 56, 96)
 		id = b[8 : 8+sizeofID]
-		b[0], b[1] = r.Family, uint8(r.Protocol)
+		b[0], b[1], b[2] = r.Family, uint8(r.Protocol), extensions
 		if r.Protocol > 255 {
 			b[1] = unix.IPPROTO_TCP
 		}
@@ -150,10 +152,22 @@ func (r InetRequest) bytecode() []byte {
 }
 
 func parseInet(b []byte) (Inet, error) {
-	if len(b) < sizeofInetMsg {
-		return Inet{}, fmt.Errorf("parse inet_diag_msg: %d bytes, want %d", len(b), sizeofInetMsg)
+	var m Inet
+	if err := m.parse(b); err != nil {
+		return Inet{}, err
 	}
-	m := Inet{
+	if err := attributes(b[sizeofInetMsg:], m.attribute); err != nil {
+		return Inet{}, err
+	}
+	return m, nil
+}
+
+// parse reads a struct inet_diag_msg, without its attributes.
+func (m *Inet) parse(b []byte) error {
+	if len(b) < sizeofInetMsg {
+		return fmt.Errorf("parse inet_diag_msg: %d bytes, want %d", len(b), sizeofInetMsg)
+	}
+	*m = Inet{
 		Family: b[0], State: b[1], Timer: b[2], Retrans: b[3],
 		Interface: binary.NativeEndian.Uint32(b[40:]),
 		// The cookie is two 32-bit words, the low one first.
@@ -166,18 +180,17 @@ func parseInet(b []byte) (Inet, error) {
 	}
 	m.Local = addrPort(m.Family, b[8:24], binary.BigEndian.Uint16(b[4:]))
 	m.Remote = addrPort(m.Family, b[24:40], binary.BigEndian.Uint16(b[6:]))
-	err := attributes(b[sizeofInetMsg:], func(kind uint16, value []byte) {
-		switch {
-		case kind == attrV6Only && len(value) >= 1:
-			m.V6Only, m.HasV6Only = value[0] != 0, true
-		case kind == attrCgroupID && len(value) >= 8:
-			m.CgroupID = binary.NativeEndian.Uint64(value)
-		}
-	})
-	if err != nil {
-		return Inet{}, err
+	return nil
+}
+
+// attribute reads one of those that come unasked.
+func (m *Inet) attribute(kind uint16, value []byte) {
+	switch {
+	case kind == attrV6Only && len(value) >= 1:
+		m.V6Only, m.HasV6Only = value[0] != 0, true
+	case kind == attrCgroupID && len(value) >= 8:
+		m.CgroupID = binary.NativeEndian.Uint64(value)
 	}
-	return m, nil
 }
 
 func addrPort(family uint8, b []byte, port uint16) netip.AddrPort {

@@ -109,7 +109,7 @@ func TestCutOffRows(t *testing.T) {
 }
 
 func TestEncodeInetRequest(t *testing.T) {
-	_, plain := InetRequest{Family: unix.AF_INET6, Protocol: unix.IPPROTO_UDP, States: AllStates}.encode()
+	_, plain := InetRequest{Family: unix.AF_INET6, Protocol: unix.IPPROTO_UDP, States: AllStates}.encode(0)
 	if len(plain) != 56 || plain[0] != unix.AF_INET6 || plain[1] != unix.IPPROTO_UDP {
 		t.Errorf("request % x", plain)
 	}
@@ -119,7 +119,7 @@ func TestEncodeInetRequest(t *testing.T) {
 	if !slices.Equal(plain[8:48], make([]byte, 40)) || binary.NativeEndian.Uint64(plain[48:]) != 1<<64-1 {
 		t.Errorf("id % x is that of one socket", plain[8:])
 	}
-	_, multipath := InetRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_MPTCP, States: AllStates, PortLow: 80, PortHigh: 90}.encode()
+	_, multipath := InetRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_MPTCP, States: AllStates, PortLow: 80, PortHigh: 90}.encode(0)
 	if multipath[1] != unix.IPPROTO_TCP {
 		t.Errorf("protocol %d in one byte", multipath[1])
 	}

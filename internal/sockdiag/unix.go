@@ -22,6 +22,7 @@ const (
 	unixVFS   = 1
 	unixPeer  = 2
 	unixQueue = 4
+	unixShut  = 6
 	unixUID   = 7
 )
 
@@ -42,6 +43,10 @@ type Unix struct {
 	// is the kernel's own number, major<<20 | minor.
 	FileInode, FileDevice uint32
 	Peer                  uint32 // the peer's inode, 0 for none
+	// PeerGone reports a socket that is connected to one that has been closed.
+	PeerGone bool
+	// Shutdown is the way in which it is shut down: ShutRead, ShutWrite.
+	Shutdown uint8
 	// RecvQueue is bytes (a listener's queued connections), SendQueue bytes
 	// (a listener's backlog limit).
 	RecvQueue, SendQueue uint32
@@ -86,6 +91,9 @@ func parseUnix(b []byte) (Unix, error) {
 			m.FileDevice = binary.NativeEndian.Uint32(value[4:])
 		case kind == unixPeer && len(value) >= 4:
 			m.Peer = binary.NativeEndian.Uint32(value)
+			m.PeerGone = m.Peer == 0
+		case kind == unixShut && len(value) >= 1:
+			m.Shutdown = value[0]
 		case kind == unixQueue && len(value) >= 8:
 			m.RecvQueue = binary.NativeEndian.Uint32(value)
 			m.SendQueue = binary.NativeEndian.Uint32(value[4:])

@@ -19,11 +19,13 @@ import (
 	"stray/cmd"
 	"stray/internal/testenv"
 	"stray/internal/tracee"
+	"stray/internal/wiretest"
 	"stray/report"
 )
 
 func TestMain(m *testing.M) {
 	tracee.HelperMain()
+	wiretest.Main()
 	testenv.Main(m)
 }
 
@@ -73,10 +75,16 @@ func who(t *testing.T, port int) report.Document {
 
 // server starts a program and returns the numbers in its first line, a pipe to
 // its standard input, and its output. The test's end waits for it.
-func server(t *testing.T, program string) (numbers []int, in *os.File, out *bufio.Reader, process *os.Process) {
+func server(t *testing.T, program string, args ...string) (numbers []int, in *os.File, out *bufio.Reader, process *os.Process) {
 	t.Helper()
-	c := exec.Command(program)
-	stdin, err := c.StdinPipe()
+	return serverIn(t, func(start func() error) error { return start() }, program, args...)
+}
+
+// serverIn is server, with what calls the function that starts the program.
+func serverIn(t *testing.T, in func(func() error) error, program string, args ...string) (numbers []int, stdin *os.File, out *bufio.Reader, process *os.Process) {
+	t.Helper()
+	c := exec.Command(program, args...)
+	pipe, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,11 +92,11 @@ func server(t *testing.T, program string) (numbers []int, in *os.File, out *bufi
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
+	if err := in(c.Start); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = stdin.Close()
+		_ = pipe.Close()
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	})
@@ -104,7 +112,7 @@ func server(t *testing.T, program string) (numbers []int, in *os.File, out *bufi
 		}
 		numbers = append(numbers, n)
 	}
-	return numbers, stdin.(*os.File), out, c.Process
+	return numbers, pipe.(*os.File), out, c.Process
 }
 
 // endByPID kills a process that is no child of the test.
@@ -306,14 +314,17 @@ func TestAsioServerGoesOnWhileItsChildIsRelieved(t *testing.T) {
 	}
 }
 
-// asioServer builds the server on Asio.
-func asioServer(t *testing.T) (program string) {
+// asioServer builds the server of Crow's story.
+func asioServer(t *testing.T) (program string) { return asio(t, "asio.cpp") }
+
+// asio builds a program on Asio.
+func asio(t *testing.T, source string) (program string) {
 	compiler := testenv.NeedTool(t, "g++", "g++")
 	if _, err := os.Stat("/usr/include/asio.hpp"); err != nil {
 		testenv.NeedTool(t, "asio.hpp", "libasio-dev")
 	}
-	program = filepath.Join(t.TempDir(), "server")
-	if out, err := exec.Command(compiler, "-O1", "-o", program, "../../testdata/stories/asio.cpp", "-lpthread").CombinedOutput(); err != nil {
+	program = filepath.Join(t.TempDir(), strings.TrimSuffix(source, ".cpp"))
+	if out, err := exec.Command(compiler, "-O1", "-o", program, "../../testdata/stories/"+source, "-lpthread").CombinedOutput(); err != nil {
 		t.Fatalf("g++: %v\n%s", err, out)
 	}
 	return program

@@ -1,0 +1,82 @@
+package rules
+
+import (
+	"fmt"
+
+	"stray/fdscan"
+	"stray/inspect"
+)
+
+// pileFindings makes a finding of each pile of r's: singular and plural say what
+// its members are, behind "10.77.0.2:51140 fd 19" and "3 connections".
+func pileFindings(r *inspect.Rule, v *inspect.View, phrase func(inspect.Ailment) (singular, plural string), refine func(*inspect.Pile, *inspect.Finding)) (findings []inspect.Finding) {
+	for _, p := range v.Piles(r.ID) {
+		singular, plural := phrase(p.Worst.Ailment)
+		owner := ""
+		if p.Process != nil {
+			owner = who(p.Process) + ": "
+		}
+		message := owner + name(p)
+		if n := len(p.Members); n > 1 {
+			message = fmt.Sprintf("%s%d connections %s, the worst %s: %s", owner, n, plural, name(p), p.Worst.Text)
+		} else {
+			message += " " + singular + ": " + p.Worst.Text
+		}
+		f := inspect.NewPileFinding(r, v.Host, p, message)
+		if refine != nil {
+			refine(p, &f)
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// name is the connection at the head of a pile: by its far end, which is what
+// tells it from the others, or by its name where it has none.
+func name(p *inspect.Pile) string {
+	s := p.Members[0]
+	text := s.Address()
+	if s.Remote.Port != 0 {
+		text = inspect.EndpointText(s.Protocol, s.Remote)
+	}
+	if s.Protocol == fdscan.Unix {
+		text = "unix " + text
+	}
+	if p.Process == nil {
+		return s.Address() + " → " + text
+	}
+	return fmt.Sprintf("%s fd %d", text, p.FD)
+}
+
+// closeCommand ends the members of a pile, with a plan first; "" when there is no
+// process to do it in.
+func closeCommand(p *inspect.Pile) string {
+	s := p.Members[0]
+	switch {
+	case p.Process == nil:
+		return ""
+	case len(p.Members) > 1:
+		return fmt.Sprintf("stray close --rule %s -p %d", p.Worst.Rule, p.Process.PID)
+	case s.Remote.Port != 0 && s.NetNSMine && !s.Remote.Addr.IsLoopback() && (s.Health == nil || s.Health.Peer == nil):
+		// The address of a peer on this machine may be a listener's too.
+		return fmt.Sprintf("stray close %s -p %d", inspect.EndpointText(s.Protocol, s.Remote), p.Process.PID)
+	}
+	return fmt.Sprintf("stray close inode:%d -p %d", s.Inode, p.Process.PID)
+}
+
+// proposeClose puts closeCommand first among what to do next, for what is worse
+// than a note.
+func proposeClose(p *inspect.Pile, f *inspect.Finding) {
+	if command := closeCommand(p); command != "" && f.Severity > inspect.Note {
+		f.Next = append([]string{command}, f.Next...)
+	}
+}
+
+// proposeLook puts a second look before all else, where there was only one and it
+// would make a difference.
+func proposeLook(v *inspect.View, p *inspect.Pile, f *inspect.Finding) {
+	if v.Sight&inspect.SightTrend != 0 || f.Severity == inspect.Note || p.Process == nil {
+		return
+	}
+	f.Next = append([]string{fmt.Sprintf("stray conns --for 3s -p %d", p.Process.PID)}, f.Next...)
+}
