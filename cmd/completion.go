@@ -42,11 +42,14 @@ func completePIDs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDi
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeFormats offers the formats of reports.
-func completeFormats(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeFormats offers the formats that a command has: those without reports
+// know two.
+func completeFormats(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var words []string
 	for _, f := range report.Formats() {
-		words = append(words, offer(f.Name, f.Title))
+		if c.Flags().Lookup("report") != nil || f.Name == "table" || f.Name == "json" {
+			words = append(words, offer(f.Name, f.Title))
+		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }

@@ -182,10 +182,6 @@ func (g *gate) apply(o *inspect.Outcome) error {
 	stale := g.known.Apply(o)
 	switch {
 	case g.prune:
-		if !o.Complete {
-			g.app.warn("the baseline %q stays as it is: not everything could be seen", g.baseline)
-			return nil
-		}
 		g.known.Prune(stale)
 	case !g.update:
 		g.tellStale(stale)

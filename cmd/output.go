@@ -26,15 +26,17 @@ type output struct {
 // outputFlags are those of the commands that write a report.Result.
 func (a *app) outputFlags(c *cobra.Command) *output {
 	o := a.formatFlags(c)
+	c.Flags().Lookup("output").Usage = "format: " + strings.Join(formatNames(), ", ")
 	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, all of them or none (repeatable)")
 	return o
 }
 
-// formatFlags are those of every command that has a format.
+// formatFlags are those of every command that has a format: table or json, and
+// others where it writes a report.Result.
 func (a *app) formatFlags(c *cobra.Command) *output {
 	o := &output{}
 	f := c.Flags()
-	f.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(formatNames(), ", "))
+	f.StringVarP(&o.format, "output", "o", "table", "format: table or json")
 	f.BoolVar(&o.json, "json", false, "the same as -o json")
 	f.StringVar(&o.file, "output-file", "", "write the report to this file, whole or not at all")
 	f.BoolVar(&o.noHeaders, "no-headers", false, "leave out the names of columns")

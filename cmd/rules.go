@@ -10,11 +10,15 @@ import (
 )
 
 func (a *app) rules() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "rules",
 		Short: "what is checked, a line for each rule",
 		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return report.WriteRulesJSON(a.stdout, Version(), rules.All())
+			}
 			for _, r := range rules.All() {
 				if _, err := fmt.Fprintf(a.stdout, "%s  %-7s  %-24s  %s\n", r.ID, r.Severity, r.Name, r.Title); err != nil {
 					return err
@@ -23,6 +27,8 @@ func (a *app) rules() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, with texts and cures")
+	return c
 }
 
 func (a *app) explain() *cobra.Command {

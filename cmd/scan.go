@@ -76,7 +76,7 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err != nil {
 		return lookupError(c, err)
 	}
-	connections, err := lookAtConnections(ctx, scanner, fdscan.ConnectionsQuestion{}, *s.limits, 0)
+	connections, err := lookAtConnections(ctx, scanner.After(snap), fdscan.ConnectionsQuestion{}, *s.limits, 0)
 	if err != nil {
 		return lookupError(c, err)
 	}

@@ -170,8 +170,10 @@ func trendOf(before, now *Socket, over time.Duration) *Trend {
 	if a, b := before.Health.TCP, now.Health.TCP; a != nil && b != nil {
 		t.Acked, t.Received, t.Retransmissions = b.BytesAcked-a.BytesAcked, b.BytesReceived-a.BytesReceived, b.TotalRetrans-a.TotalRetrans
 		// Without a word from the peer its age advances as time does; a quarter
-		// leaves room for how long the looks themselves take.
-		t.Heard = b.LastAckRecv+over/4 < a.LastAckRecv+over
+		// leaves room for how long the looks themselves take, and the rest for the
+		// kernel's clock, which ticks each 10 ms at worst.
+		const tick = 10 * time.Millisecond
+		t.Heard = b.LastAckRecv+over/4+2*tick < a.LastAckRecv+over
 	}
 	if a, b := before.Health.Memory, now.Health.Memory; a != nil && b != nil {
 		t.Dropped = b.Drops - a.Drops

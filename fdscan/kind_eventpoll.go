@@ -54,21 +54,22 @@ func kernelDevice(device uint64) uint64 {
 
 // eventNames are the events of epoll_ctl(2) in short: "in out edge".
 func (w Watch) eventNames() string {
-	names := bitWords(w.Events, []bitWord{
-		{unix.EPOLLIN, "in"},
-		{unix.EPOLLPRI, "pri"},
-		{unix.EPOLLOUT, "out"},
-		{unix.EPOLLRDHUP, "rdhup"},
-		{unix.EPOLLEXCLUSIVE, "exclusive"},
-		{unix.EPOLLWAKEUP, "wakeup"},
-		{unix.EPOLLONESHOT, "oneshot"},
-		{unix.EPOLLET, "edge"},
-		// These are reported in any case.
-		{unix.EPOLLERR, ""},
-		{unix.EPOLLHUP, ""},
-	})
-	if len(names) == 0 {
+	if !w.awaitsEvents() {
 		return "nothing now"
 	}
-	return strings.Join(names, " ")
+	return strings.Join(bitWords(w.Events, eventWords), " ")
+}
+
+// eventWords are the words for events. Errors are reported in any case.
+var eventWords = []bitWord{
+	{unix.EPOLLIN, "in"},
+	{unix.EPOLLPRI, "pri"},
+	{unix.EPOLLOUT, "out"},
+	{unix.EPOLLRDHUP, "rdhup"},
+	{unix.EPOLLEXCLUSIVE, "exclusive"},
+	{unix.EPOLLWAKEUP, "wakeup"},
+	{unix.EPOLLONESHOT, "oneshot"},
+	{unix.EPOLLET, "edge"},
+	{unix.EPOLLERR, ""},
+	{unix.EPOLLHUP, ""},
 }

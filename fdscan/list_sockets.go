@@ -32,7 +32,10 @@ func (l *lister) sockets() {
 	found, _ := l.tables(l.ctx)
 	for _, s := range found {
 		for _, d := range listed[s.Inode] {
-			d.Socket = s
+			// The subflows of an MPTCP connection share its inode.
+			if d.Socket == nil || s.Protocol == MPTCP {
+				d.Socket = s
+			}
 			if s.Protocol != Unix && s.Remote.Port != 0 {
 				c := connection{s.NetNS, s.Protocol.Stream(), ends{s.Remote.addrPort(), s.Local.addrPort()}}
 				wanted[c] = append(wanted[c], d)

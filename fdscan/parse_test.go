@@ -233,6 +233,40 @@ func TestParseFDInfo(t *testing.T) {
 	}
 }
 
+func TestParseDetails(t *testing.T) {
+	text := "pos:\t5\nflags:\t02\nmnt_id:\t17\nino:\t1038\n" +
+		"lock:\t1: FLOCK  ADVISORY  WRITE 24106 fe:00:9986305 0 EOF\n" +
+		"lock:\t1: -> FLOCK  ADVISORY  WRITE 7 fe:00:9986305 0 EOF\n" +
+		"lock:\t2: OFDLCK ADVISORY  READ -1 fe:00:9986305 5 14\n" +
+		"SqMask:\t0x7\nUserFiles:\t2\n    0: socket:[41877]\n    1: <none>\nPollList:\n  op=6, task_works=0\n" +
+		"settime flags: 00\nit_value: (89, 999948293)\n" +
+		"inotify wd:2 ino:124077 sdev:fe00000\nfanotify flags:200 event-flags:8000\n" +
+		"no colon\n\nflags:\t00\nlock:\t3: FLOCK  ADVISORY  WRITE 1 fe:00:1 0 EOF\n"
+	want := FDInfo{
+		Pos: 5, Flags: 2, MountID: 17, Inode: 1038,
+		Locks: []Lock{{Type: "FLOCK", Access: "WRITE", PID: 24106, End: -1}, {Type: "OFDLCK", Access: "READ", Start: 5, End: 14}},
+		Details: []Detail{
+			{"SqMask", "0x7"},
+			{"UserFiles", "2"},
+			{"UserFiles 0", "socket:[41877]"},
+			{"UserFiles 1", "<none>"},
+			{"PollList", ""},
+			{"PollList", "op=6, task_works=0"},
+			{"settime flags", "00"},
+			{"it_value", "(89, 999948293)"},
+			{"inotify", "wd:2 ino:124077 sdev:fe00000"},
+			{"fanotify", "flags:200 event-flags:8000"},
+			{"", "no colon"},
+			// Behind what one kind of file has, nothing is of all files.
+			{"flags", "00"},
+			{"lock", "3: FLOCK  ADVISORY  WRITE 1 fe:00:1 0 EOF"},
+		},
+	}
+	if diff := cmp.Diff(want, parseFDInfo([]byte(text))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestParseSyscall(t *testing.T) {
 	number, args, ok := parseSyscall("232 0x4 0x7ffc0 0x400 0xffffffffffffffff 0x0 0x8 0x7ffd1 0x7f001\n")
 	if !ok || number != 232 || args != [6]uint64{4, 0x7ffc0, 0x400, 1<<64 - 1, 0, 8} {

@@ -43,6 +43,7 @@ type Snapshot struct {
 	// was read.
 	HoldersComplete bool
 	Gaps            []Gap
+	read            *readTables // by a survey; for Scanner.After
 }
 
 // Parent returns the parent of p; nil when it is not known. A process that has

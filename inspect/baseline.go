@@ -3,6 +3,8 @@ package inspect
 import (
 	"cmp"
 	"slices"
+
+	"stray/fdscan"
 )
 
 // Baseline are findings that were known at some time, and are not to fail
@@ -60,22 +62,18 @@ func (b *Baseline) Apply(o *Outcome) (stale []BaselineEntry) {
 }
 
 // wouldSee reports whether o looked where the findings of an entry could be, so
-// that those which were not found are gone. Where it was limited to processes,
-// that is among the programs of these.
+// that those which were not found are gone: everywhere or, where it was limited to
+// processes or could not see all, in the descriptors of one of that program.
 func (o *Outcome) wouldSee(e BaselineEntry) bool {
-	i := slices.IndexFunc(o.Evaluated, func(r *Rule) bool { return r.ID == e.Rule })
-	if i < 0 || !o.Complete {
+	checked := slices.ContainsFunc(o.Evaluated, func(r *Rule) bool { return r.ID == e.Rule })
+	starved := slices.ContainsFunc(o.NotEvaluated, func(u Unevaluated) bool { return u.Rule.ID == e.Rule })
+	switch {
+	case !checked && !starved:
 		return false
-	}
-	if len(o.PIDs) == 0 {
+	case checked && o.Complete && len(o.PIDs) == 0:
 		return true
 	}
-	for _, t := range o.Tables {
-		if program(t.Process) == e.Program {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.Tables, func(t *fdscan.Table) bool { return program(t.Process) == e.Program })
 }
 
 // Update makes the baseline know every finding of o, and forget those that are

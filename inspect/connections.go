@@ -201,6 +201,9 @@ func NewPileFinding(r *Rule, h fdscan.Host, p *Pile, message string) Finding {
 	address := s.stableAddress()
 	if s.Protocol != fdscan.Unix && s.Remote.Port != 0 && Ephemeral(h, s.Local.Port) {
 		address = EndpointText(s.Protocol, s.Remote)
+		if Ephemeral(h, s.Remote.Port) { // neither of its ends was chosen by a program
+			address = s.Remote.Addr.String() + " *"
+		}
 	} else if s.Protocol != fdscan.Unix {
 		address = fmt.Sprintf(":%d", s.Local.Port)
 	}

@@ -258,9 +258,14 @@ func TestBaselineStale(t *testing.T) {
 		change func(o *inspect.Outcome)
 		want   int
 	}{
-		"all was seen":            {func(*inspect.Outcome) {}, 3},
-		"not all was seen":        {func(o *inspect.Outcome) { o.Complete = false }, 0},
-		"the rule was not run":    {func(o *inspect.Outcome) { o.Evaluated = nil }, 0},
+		"all was seen":         {func(*inspect.Outcome) {}, 3},
+		"not all was seen":     {func(o *inspect.Outcome) { o.Complete = false }, 0},
+		"the rule was not run": {func(o *inspect.Outcome) { o.Evaluated = nil }, 0},
+		"not all, but that program": {func(o *inspect.Outcome) {
+			limited("/bin/sleep")(o)
+			o.PIDs, o.Complete, o.Evaluated = nil, false, nil
+			o.NotEvaluated = []inspect.Unevaluated{{Rule: rules.Find("FD101"), Because: "something"}}
+		}, 3},
 		"that program only":       {limited("/opt/sleep"), 3},
 		"some other program only": {limited("/opt/cat"), 0},
 	} {

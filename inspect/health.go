@@ -214,8 +214,8 @@ func (x *examiner) stalled(s *fdscan.Socket) *Diagnosis {
 	if s.SendQueue == nil || *s.SendQueue <= 1 || t.LastDataSent < x.limits.Stalled || trend != nil && trend.Acked > 0 {
 		return nil // a FIN counts as one byte
 	}
-	if s.Timer == nil || s.Timer.Kind == "keepalive" {
-		return nil // the sender itself holds back (TCP_CORK), or is busy
+	if s.Timer == nil || s.Timer.Kind != "probe" {
+		return nil // it is on its way, or the sender itself holds it back (TCP_CORK)
 	}
 	d := &Diagnosis{Ailment: Stalled, Rule: "FD303", Severity: Warning, For: t.LastDataSent}
 	if s.Inode == 0 {

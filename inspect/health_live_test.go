@@ -132,6 +132,35 @@ func TestPacketsDropped(t *testing.T) {
 	eventually(t, hasty(), regexp.QuoteMeta(address)+` fd \d+ looks dead: nothing acked for .* retransmissions, \d+ kB unacknowledged, \d+ kB unsent \(the kernel gives up in about 60 min, by its TCP_USER_TIMEOUT\)`, client.PID)
 }
 
+// The kernel gives up when it is said to: within as much again, since its timer has
+// to run out first.
+func TestKernelGivesUpAsForetold(t *testing.T) {
+	w := wiretest.New(t)
+	w.Near.Sysctl(t, "tcp_retries2", "3")
+	_, client, _, fd, _ := pair(t, w)
+	w.Far.Deafen(t)
+	client.Do("write", fd, 1000)
+	foretold := regexp.MustCompile(`gives up in about (\d+) (m?s)\)`)
+	c := eventually(t, hasty(), foretold.String(), client.PID)
+	m := foretold.FindStringSubmatch(messages(c)[0])
+	left, err := time.ParseDuration(m[1] + m[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for len(conns(t, hasty(), client.PID).Shown) > 0 {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("it has not given up 20 s after it was said to in %s", left)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	took := time.Since(began)
+	t.Logf("foretold %s, took %s", left, took)
+	if took < left-time.Second || took > 2*left+time.Second {
+		t.Errorf("it was said to give up in %s, and did in %s", left, took)
+	}
+}
+
 func TestConnectWithoutAnswer(t *testing.T) {
 	w := wiretest.New(t)
 	w.Far.Deafen(t)

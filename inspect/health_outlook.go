@@ -20,7 +20,11 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 	}
 	switch {
 	case s.State == fdscan.SynSent:
-		return givesUp(span(max(patience(n, n.SynRetries, n.RTOMax)-sinceFirst(t, n), expires(s))), user > 0)
+		left := expires(s)
+		for i := 1; i <= n.SynRetries-int(t.Retransmits); i++ {
+			left += min(n.RTOMax, shift(t.RTO, i))
+		}
+		return givesUp(span(left), false)
 	case s.Timer == nil:
 		return ""
 	case s.Timer.Kind == "probe" && s.Inode == 0:
@@ -48,7 +52,12 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 			retries = 8 // tcp_orphan_retries of net/ipv4/tcp_timer.c
 		}
 	}
-	return givesUp(span(max(patience(n, retries, n.RTOMax)-sinceFirst(t, n), expires(s))), false)
+	// It gives up when the timer first runs out after its patience has.
+	left := expires(s)
+	for i := 1; i < 1<<8 && sinceFirst(t, n)+left < patience(n, retries); i++ {
+		left += min(n.RTOMax, shift(t.RTO, i))
+	}
+	return givesUp(span(left), false)
 }
 
 func givesUp(in string, user bool) string {
@@ -81,9 +90,10 @@ func expires(s *fdscan.Socket) time.Duration {
 // patience is for how long the kernel sends a segment again before it gives up:
 // tcp_model_timeout of net/ipv4/tcp_timer.c. It doubles the least timeout up to
 // the greatest, whatever the connection's own timeout is.
-func patience(n *fdscan.Network, retries int, most time.Duration) time.Duration {
-	base := n.RTOMin
-	if base <= 0 || most < base || retries < 0 {
+func patience(n *fdscan.Network, retries int) time.Duration {
+	const base = 200 * time.Millisecond // TCP_RTO_MIN, whatever tcp_rto_min_us says
+	most := max(base, n.RTOMax)
+	if retries < 0 {
 		return 0
 	}
 	doublings := bits.Len64(uint64(most/base)) - 1

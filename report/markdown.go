@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -81,6 +82,9 @@ func verdictText(a *inspect.Answer) string {
 	return text.String()
 }
 
+// markdownCommand is how much of a command line a table shows, in columns.
+const markdownCommand = 120
+
 // markdownSockets writes a row for each holder.
 func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 	if len(sockets) == 0 {
@@ -100,11 +104,8 @@ func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 		}
 		for _, h := range s.Holders {
 			cells := holderCells(h)
-			command := strings.Join(h.Process.Cmdline, " ")
-			if command == "" {
-				command = h.Process.Comm
-			}
-			row(name, string(s.State), cells[0], cells[2], cells[5], cells[6], command)
+			command := cmp.Or(strings.Join(h.Process.Cmdline, " "), h.Process.Comm)
+			row(name, string(s.State), cells[0], cells[2], cells[5], cells[6], cut(Printable(command), markdownCommand))
 		}
 		if len(s.Holders) == 0 {
 			row(name, string(s.State), "", "", "", "", "")
@@ -144,9 +145,10 @@ func tally(r *Result) string {
 // name, and may choose a link, a heading or the end of a table.
 func escapeMarkdown(s string) string {
 	text := []rune(Printable(s))
-	isWord := func(i int) bool {
-		return i >= 0 && i < len(text) && (unicode.IsLetter(text[i]) || unicode.IsDigit(text[i]))
-	}
+	is := func(i int, class func(rune) bool) bool { return i >= 0 && i < len(text) && class(text[i]) }
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	slash := func(r rune) bool { return r == '/' }
+	number := true // all before is one
 	var b strings.Builder
 	for i, r := range text {
 		special := false
@@ -154,14 +156,15 @@ func escapeMarkdown(s string) string {
 		case '\\', '`', '*', '[', ']', '<', '>', '|', '&', '~':
 			special = true
 		case '_': // within a word it is no emphasis
-			special = !isWord(i-1) || !isWord(i+1)
+			special = !is(i-1, word) || !is(i+1, word)
 		case '#', '-', '+', '=': // a heading, a list, a line below a heading
 			special = i == 0
-		case '.', ')': // "1." is a list
-			special = i > 0 && strings.Trim(string(text[:i]), "0123456789") == "" && (i+1 == len(text) || text[i+1] == ' ')
+		case '.', ')': // "1. " is a list
+			special = number && i > 0 && (i+1 == len(text) || text[i+1] == ' ')
 		case ':': // "https://" is a link
-			special = strings.HasPrefix(string(text[i+1:]), "//")
+			special = is(i+1, slash) && is(i+2, slash)
 		}
+		number = number && unicode.IsDigit(r)
 		if special {
 			b.WriteByte('\\')
 		}

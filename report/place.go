@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -10,17 +11,18 @@ import (
 	"stray/inspect"
 )
 
-// nowhere is the place of what no program can be named for: it was read there.
+// nowhere is the place of what has no program, or one that may not be read: a
+// process may call itself anything.
 const nowhere = "proc"
 
 // programPath is the file of a program, relative to the root directory: readers
 // of reports of static analysis refuse an absolute path, and take a relative one
 // that their repository does not have.
 func programPath(p *fdscan.Process) string {
-	if p == nil {
+	if p == nil || p.Exe == "" {
 		return nowhere
 	}
-	return cmp.Or(strings.TrimLeft(cmp.Or(p.Exe, p.Comm), "/"), nowhere)
+	return cmp.Or(strings.TrimLeft(path.Clean(p.Exe), "/"), nowhere)
 }
 
 // numbered returns the fingerprint of each finding, made unique by how many

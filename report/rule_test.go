@@ -80,3 +80,15 @@ func TestWriteRule(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesJSON(t *testing.T) {
+	var text bytes.Buffer
+	if err := report.WriteRulesJSON(&text, "1.2.3", rules.All()); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"", "rules"} {
+		if err := validate(compile(t, part), text.String()); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -77,6 +77,7 @@ func writePage(w io.Writer, r *Result, s Style, wide bool) error {
 	}
 	p.gaps()
 	p.findings()
+	p.suppressed()
 	return p.Flush()
 }
 

@@ -200,7 +200,6 @@ func (p *page) unevaluated() {
 
 // findings writes what is wrong, and what to do next.
 func (p *page) findings() {
-	defer p.suppressed()
 	if len(p.outcome.Findings) == 0 {
 		return
 	}

@@ -51,7 +51,7 @@ func obey(words []string) (answer string, err error) {
 	}
 	fd := 0
 	switch words[0] {
-	case "listen", "dial", "udp":
+	case "listen", "dial", "udp", "pair", "unix-listen", "unix-dial":
 	default:
 		fd = number(1)
 	}
@@ -67,6 +67,19 @@ func obey(words []string) (answer string, err error) {
 		return open(words[1], number(3), unix.SOCK_STREAM, func(fd int, to unix.Sockaddr) error { return unix.Connect(fd, to) })
 	case "udp": // ADDRESS
 		return open(words[1], 0, unix.SOCK_DGRAM, func(fd int, at unix.Sockaddr) error { return unix.Bind(fd, at) })
+	case "pair":
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		return fmt.Sprint(pair[0], " ", pair[1]), err
+	case "unix-listen", "unix-dial": // PATH
+		s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil && words[0] == "unix-dial" {
+			err = unix.Connect(s, &unix.SockaddrUnix{Name: words[1]})
+		} else if err == nil {
+			if err = unix.Bind(s, &unix.SockaddrUnix{Name: words[1]}); err == nil {
+				err = unix.Listen(s, 16)
+			}
+		}
+		return fmt.Sprint(s), err
 	case "accept":
 		n, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 		return fmt.Sprint(n), err

@@ -1,0 +1,104 @@
+package inspect_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stray/fdscan"
+	"stray/internal/testenv"
+	"stray/internal/wiretest"
+)
+
+// multipath connects a client at the near end with a server at the far end, by
+// MPTCP.
+func multipath(t testing.TB, w *wiretest.Wire) (server, client *wiretest.Talker, serverFD, clientFD int) {
+	t.Helper()
+	testenv.NeedMPTCP(t)
+	server, client = w.Far.Talk(t, "server"), w.Near.Talk(t, "client")
+	n := server.Do("listen", w.Far.Address+":0", 16, unix.IPPROTO_MPTCP)
+	m := client.Do("dial", fmt.Sprintf("%s:%d", w.Far.Address, n[1]), 0, unix.IPPROTO_MPTCP)
+	return server, client, server.Accept(n[0]), m[0]
+}
+
+// An MPTCP connection is one connection: its subflows tell how it fares.
+func TestMultipath(t *testing.T) {
+	w := wiretest.New(t)
+	server, client, serverFD, fd := multipath(t, w)
+	client.Do("write", fd, 1000)
+	server.Do("read", serverFD, 1000)
+	quietly(t, conns(t, hasty(), server.PID, client.PID))
+	c := connsTwice(t, hasty(), func() {}, client.PID)
+	var found []string
+	for _, s := range c.Sockets {
+		if s.Protocol != fdscan.Unix {
+			found = append(found, fmt.Sprintf("%s %s %d subflows, held %d times", s.Protocol, s.State, len(s.Health.Subflows), len(s.Holders)))
+		}
+	}
+	if got := strings.Join(found, "; "); got != "mptcp ESTABLISHED 1 subflows, held 1 times" {
+		t.Errorf("the client has %s", got)
+	}
+	if n := c.Looked.Connections; n != 1 {
+		t.Errorf("%d connections were looked at, want 1", n)
+	}
+
+	w.Far.Deafen(t)
+	client.Do("write", fd, 5000)
+	eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): %s:\d+ fd %d looks dead: nothing acked for `, client.PID, regexp.QuoteMeta(w.Far.Address), fd), client.PID)
+}
+
+func TestMultipathPeerClosed(t *testing.T) {
+	w := wiretest.New(t)
+	server, client, serverFD, fd := multipath(t, w)
+	server.Do("close", serverFD)
+	eventually(t, hasty(), fmt.Sprintf(`^FD301 warning pid %d \(client\): .* fd %d is closed by its peer and kept: the peer closed `, client.PID, fd), client.PID)
+}
+
+// What waits for an MPTCP listener is told of once, with its listener.
+func TestMultipathBacklog(t *testing.T) {
+	testenv.NeedMPTCP(t)
+	w := wiretest.New(t)
+	server, client := w.Far.Talk(t, "server"), w.Near.Talk(t, "client")
+	n := server.Do("listen", w.Far.Address+":0", 4, unix.IPPROTO_MPTCP)
+	client.Do("dial", fmt.Sprintf("%s:%d", w.Far.Address, n[1]), 0, unix.IPPROTO_MPTCP)
+	eventually(t, hasty(), `^FD304 warning .* 1 connection waits in its backlog of 4, one has waited for `, server.PID)
+}
+
+// A unix socket tells no ages: that its end is closed takes bytes that nobody
+// reads, or a second look.
+func TestUnixPeerClosed(t *testing.T) {
+	k := wiretest.TalkHere(t, "pair")
+	n := k.Do("pair", 0)
+	quietly(t, conns(t, hasty(), k.PID))
+	k.Do("close", n[1])
+	quietly(t, conns(t, hasty(), k.PID))
+	c := connsTwice(t, hasty(), func() { time.Sleep(10 * time.Millisecond) }, k.PID)
+	if said := messages(c); len(said) != 1 || !regexp.MustCompile(fmt.Sprintf(`^FD301 note pid %d \(pair\): unix \(unnamed\) fd %d is closed by its peer and kept: the other end has been closed for \d+ ms at least, and this one is not$`, k.PID, n[0])).MatchString(said[0]) {
+		t.Errorf("two looks say %q", said)
+	}
+
+	n = k.Do("pair", 0)
+	k.Do("write", n[1], 500)
+	k.Do("close", n[1])
+	if said := messages(conns(t, hasty(), k.PID)); len(said) != 1 || !strings.Contains(said[0], "(since when, the kernel does not tell), 500 B unread") {
+		t.Errorf("one look says %q", said)
+	}
+}
+
+func TestUnixPeerStopped(t *testing.T) {
+	here, there := wiretest.TalkHere(t, "writer"), wiretest.TalkHere(t, "reader")
+	path := t.TempDir() + "/s"
+	n := there.Do("unix-listen", path)
+	m := here.Do("unix-dial", path)
+	there.Accept(n[0])
+	here.Do("write", m[0], 4<<20)
+	quietly(t, conns(t, hasty(), here.PID)) // a full queue may be read at any time
+	there.Stop()
+	if said := messages(conns(t, hasty(), here.PID)); len(said) != 1 || !regexp.MustCompile(fmt.Sprintf(`^FD303 warning pid %d \(writer\): .* is stalled: [\d.]+ kB \(in the kernel's memory\) that the other end does not read; peer is pid %d reader, STOPPED, [\d.]+ kB unread`, here.PID, there.PID)).MatchString(said[0]) {
+		t.Errorf("it says %q", said)
+	}
+}
