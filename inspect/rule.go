@@ -118,11 +118,11 @@ type View struct {
 	Sockets []*Socket // those of the snapshot, judged
 	// Run is the command that was followed; nil unless Sight has SightRun.
 	Run *Run
-	// Past is an earlier report to compare with; nil without one.
-	Past *Past
 	// Limits are those by which Examine judged; zero unless Sight has
 	// SightHealth.
 	Limits Limits
+	// Past is an earlier report to compare with; nil without one.
+	Past *Past
 }
 
 // Sight is a set of things that a snapshot can hold.
