@@ -73,19 +73,16 @@ func (l *lookup) readFDInfo(pid, tid, fd int) (FDInfo, error) {
 }
 
 // socket asks a socket what it is: itself, or where that is not permitted the
-// tables; nil when neither tells.
+// tables; nil when neither tells, and for one of a family without ports or names.
 func (r *Reader) socket(ref Ref) *Socket {
 	s, ns, err := identify(ref)
 	if ns != nil {
-		unix.Close(ns.fd)
-	}
-	switch {
-	case err == nil && s == nil:
-		return nil // of a family that has no table here: netlink, packet …
-	case err == nil:
-		if ns != nil {
+		if s != nil {
 			s.NetNS, s.NetNSMine = ns.inode, ns.inode == r.l.snap.Host.NetNS
 		}
+		unix.Close(ns.fd)
+	}
+	if err == nil || gone(err) {
 		return s
 	}
 	snap, err := r.l.Lookup(r.l.ctx, Question{Targets: []Target{{Kind: InodeTarget, Inode: ref.Inode}}, PIDs: []int{ref.PID}})
