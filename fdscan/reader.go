@@ -73,7 +73,7 @@ func (l *lookup) readFDInfo(pid, tid, fd int) (FDInfo, error) {
 }
 
 // socket asks a socket what it is: itself, or where that is not permitted the
-// tables; nil when neither tells.
+// tables; nil when neither tells, and for one of a family without ports or names.
 func (r *Reader) socket(ref Ref) *Socket {
 	s, ns, err := identify(ref)
 	if ns != nil {
