@@ -80,8 +80,8 @@ func (r *Reader) socket(ref Ref) *Socket {
 		unix.Close(ns.fd)
 	}
 	switch {
-	case err == nil && s == nil:
-		return nil // of a family that has no table here: netlink, packet …
+	case err == nil && s == nil, gone(err):
+		return nil // of a family that has no table here (netlink, packet), or closed
 	case err == nil:
 		if ns != nil {
 			s.NetNS, s.NetNSMine = ns.inode, ns.inode == r.l.snap.Host.NetNS
