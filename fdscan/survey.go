@@ -135,6 +135,12 @@ func (v *survey) list(c listed) {
 	}
 }
 
+// isAlone reports a connection that one descriptor has: it tells of a listener
+// that it is used, and its own flags do not matter.
+func (v *survey) isAlone(s *Socket) bool {
+	return v != nil && s.State != Listen && s.State != Bound && len(s.Holders) == 1
+}
+
 // mark returns a function that forgets what has been listed since.
 func (v *survey) mark() (undo func()) {
 	if v == nil {
