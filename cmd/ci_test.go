@@ -132,6 +132,9 @@ func TestAction(t *testing.T) {
 		{"failure in a pipe", "exit 7 | cat", "--exit-code 99", 7, ``},
 		{"leak with a code", "python3 leaky.py", "--exit-code 99", 99, ``},
 		{"a socket without an address", "python3 -c 'import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).detach()'", "", 0, ``},
+		// A baseline holds for another run, with another port.
+		{"leak that gets known", "python3 leaky.py", "--update-baseline", 0, ``},
+		{"leak that is known", "python3 leaky.py", "--baseline stray-baseline.json", 0, `(?m)^stray check: no findings`},
 		{"quotes and expansions", `test "$(printf '%s' "a  b" '$x')" = 'a  b$x'; test -z "${COMMAND+x}${FLAGS+x}"`, "", 0, ``},
 	} {
 		output, code := step(1, map[string]string{"run": tt.run, "flags": tt.flags})

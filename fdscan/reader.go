@@ -73,15 +73,15 @@ func (l *lookup) readFDInfo(pid, tid, fd int) (FDInfo, error) {
 }
 
 // socket asks a socket what it is: itself, or where that is not permitted the
-// tables; nil when neither tells.
+// tables; nil when neither tells, and for one of a family without ports or names.
 func (r *Reader) socket(ref Ref) *Socket {
 	s, ns, err := identify(ref)
 	if ns != nil {
 		unix.Close(ns.fd)
 	}
 	switch {
-	case err == nil && s == nil:
-		return nil // of a family that has no table here: netlink, packet …
+	case err == nil && s == nil, gone(err):
+		return nil // of a family that has no table here (netlink, packet), or closed
 	case err == nil:
 		if ns != nil {
 			s.NetNS, s.NetNSMine = ns.inode, ns.inode == r.l.snap.Host.NetNS

@@ -230,8 +230,8 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 }
 
 // NewDescriptorFinding returns a finding of r about a descriptor that came from
-// another program; from is nil where it did not.
-func NewDescriptorFinding(r *Rule, d *fdscan.Descriptor, from *fdscan.Process, message string) Finding {
+// another program on host h; from is nil where it did not.
+func NewDescriptorFinding(r *Rule, h fdscan.Host, d *fdscan.Descriptor, from *fdscan.Process, message string) Finding {
 	source := ""
 	if from != nil {
 		source = program(from)
@@ -239,18 +239,18 @@ func NewDescriptorFinding(r *Rule, d *fdscan.Descriptor, from *fdscan.Process, m
 	return Finding{
 		Rule: r, Severity: r.Severity, Process: d.Process, TID: d.TID, FD: d.FD, Inode: d.Inode, Message: message,
 		Next:        []string{"stray explain " + r.ID},
-		Fingerprint: fingerprint(r.ID, program(d.Process), source, stableName(d)),
+		Fingerprint: fingerprint(r.ID, program(d.Process), source, stableName(h, d)),
 	}
 }
 
 // stableName is what a descriptor leads to, less what another run changes.
-func stableName(d *fdscan.Descriptor) string {
+func stableName(h fdscan.Host, d *fdscan.Descriptor) string {
 	switch {
 	case d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound):
-		s := &Socket{Socket: d.Socket}
+		s := &Socket{Socket: d.Socket, ephemeral: Ephemeral(h, d.Socket.Local.Port)}
 		return string(s.Protocol) + " " + s.stableAddress()
 	case strings.HasPrefix(d.Link, "/"):
-		return d.Link
+		return lastingName(d.Link)
 	}
 	return d.Kind.Name
 }

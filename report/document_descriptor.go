@@ -72,11 +72,11 @@ type Table struct {
 	Kinds      map[string]int `json:"kinds"`
 	SharedWith []int          `json:"shared_with"`
 	Process    Process        `json:"process"`
-	Trend      *Trend         `json:"trend"` // null unless check -p looked for some time
+	Trend      *TableTrend    `json:"trend"` // null unless check -p looked for some time
 }
 
-// Trend is what several looks at a table come to.
-type Trend struct {
+// TableTrend is what several looks at a table come to.
+type TableTrend struct {
 	Looks     int     `json:"looks"`
 	Seconds   float64 `json:"seconds"`
 	First     int     `json:"first"`
@@ -144,15 +144,15 @@ func newTable(t *fdscan.Table) Table {
 	if kinds == nil {
 		kinds = map[string]int{}
 	}
-	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process), newTrend(t)}
+	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process), newTableTrend(t)}
 }
 
-func newTrend(t *fdscan.Table) *Trend {
+func newTableTrend(t *fdscan.Table) *TableTrend {
 	if len(t.Looks) < inspect.MinLooks {
 		return nil
 	}
 	trend := inspect.TrendOf(t)
-	j := &Trend{Looks: trend.Looks, Seconds: trend.Over.Seconds(), First: trend.First, Last: trend.Last, PerMinute: trend.PerMinute, Growths: list(trend.Growths, func(g inspect.Growth) Growth {
+	j := &TableTrend{Looks: trend.Looks, Seconds: trend.Over.Seconds(), First: trend.First, Last: trend.Last, PerMinute: trend.PerMinute, Growths: list(trend.Growths, func(g inspect.Growth) Growth {
 		return Growth{orNull(text(g.Kind)), orNull(text(g.Target)), g.First, g.Last, g.PerMinute}
 	})}
 	if left, ok := trend.UntilLimit(t.Limit); ok {

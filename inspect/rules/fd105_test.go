@@ -45,5 +45,4 @@ func TestFD105(t *testing.T) {
 	m := stray()
 	m.Descriptors = []*fdscan.Descriptor{carried(3, fdscan.Regular, "/dev/null")}
 	m.says(t, "FD105 note 11: pid 11 (sleep) carries a descriptor of pid 10 (server) across exec: fd 3 /dev/null")
-
 }

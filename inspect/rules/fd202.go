@@ -43,11 +43,6 @@ are started this way on purpose.`,
 // leftBehind says what a survivor holds.
 func leftBehind(r *inspect.Rule, s *fdscan.Survivor) inspect.Finding {
 	var holds, parts []string
-	if len(s.Streams) > 0 {
-		streams := strings.Join(s.Streams, " and ")
-		holds = append(holds, fmt.Sprintf("the %s of the command, so that whoever reads that to its end waits for it", streams))
-		parts = append(parts, streams)
-	}
 	for _, d := range s.Ports {
 		holds = append(holds, fmt.Sprintf("%s (fd %d)", what(d), d.FD))
 		parts = append(parts, what(d))
@@ -58,10 +53,19 @@ func leftBehind(r *inspect.Rule, s *fdscan.Survivor) inspect.Finding {
 	}
 	message := who(s.Process) + " outlives the command"
 	if len(holds) > 0 {
-		message += " and holds " + strings.Join(holds, "; and ")
+		message += " and holds " + strings.Join(holds, ", ")
+	}
+	if len(s.Streams) > 0 {
+		streams := strings.Join(s.Streams, " and ")
+		if parts = append(parts, streams); len(holds) == 0 {
+			message += " and holds its " + streams
+		} else {
+			message += " and its " + streams
+		}
+		message += ": whoever reads that to its end waits for the process"
 	}
 	f := inspect.NewProcessFinding(r, s.Process, -1, message, parts...)
-	if len(holds) == 0 {
+	if len(parts) == 0 {
 		f.Severity = inspect.Warning
 	}
 	f.Evidence = []string{"its command line: " + command(s.Process)}

@@ -56,6 +56,17 @@ func TestGrowthMessages(t *testing.T) {
 	}
 }
 
+// Near its limit, a table that grows is told the time that is left.
+func TestGrowthNearTheLimit(t *testing.T) {
+	table := lookedAt(10, 41, func(i int) int { return 950 + i })
+	for _, f := range texts(watched(nil, table).Findings) {
+		if strings.HasPrefix(f, "FD204") && strings.HasSuffix(f, "; they grow, and reach it in 31s") {
+			return
+		}
+	}
+	t.Errorf("%v", texts(watched(nil, table).Findings))
+}
+
 func evaluated(o *inspect.Outcome, id string) bool {
 	for _, r := range o.Evaluated {
 		if r.ID == id {
