@@ -186,7 +186,7 @@ func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
 	grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
 		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
 	})
-	if len(grave.Findings) == 0 && o.HoldersComplete {
+	if len(grave.Findings)+len(o.Suppressed) == 0 && o.HoldersComplete {
 		return nil
 	}
 	result.Outcome = &grave
