@@ -45,8 +45,8 @@ func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, erro
 	return l.snap, nil
 }
 
-// survey is what a lookup knows besides when it looks at the whole machine. All
-// methods can be called on nil.
+// survey is what a lookup knows besides when it looks at the whole machine. What
+// reads tables calls its methods in any case; those do nothing on nil.
 type survey struct {
 	// ports says that listeners and bound sockets are wanted; selected are the
 	// inodes of connections that are.
