@@ -53,7 +53,10 @@ type Run struct {
 	// none.
 	Unprivileged    *fdscan.Process
 	NoNewPrivileges bool
-	left            []int // pidfds of the survivors
+	// FailedTracer is a program that failed and that traces others, as strace and
+	// gdb do, which what is followed cannot be; nil for none.
+	FailedTracer *fdscan.Process
+	left         []int // pidfds of the survivors
 }
 
 // Start runs the command to its end. The error is for what has kept it from
@@ -92,6 +95,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	r.Status, r.Duration, r.Processes, r.Unprivileged = end.Status, end.Took, t.total, t.unprivileged
+	r.FailedTracer = t.failedTracer
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
 	err = r.survivors(ctx, t, end.Survivors)
 	release()

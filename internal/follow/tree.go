@@ -31,7 +31,10 @@ type tree struct {
 	// capabilities, that got no privilege because of its tracer.
 	unprivileged   *fdscan.Process
 	watchPrivilege bool
-	gaps           map[string]fdscan.Gap
+	// failedTracer is the first program that failed and that traces others, which
+	// have this tracer already.
+	failedTracer *fdscan.Process
+	gaps         map[string]fdscan.Gap
 }
 
 // process is a living process of the tree.
@@ -198,6 +201,9 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 	p := t.processes[pid]
 	if p == nil || *p.sharers > 1 {
 		return
+	}
+	if status.ExitStatus() > 0 && t.failedTracer == nil && t.reader.Traces(pid) {
+		t.failedTracer = t.process(p.image)
 	}
 	entries, err := t.tables.read(pid, tid)
 	t.unread(pid, err)
