@@ -129,7 +129,7 @@ func listenersCrossed(r *inspect.Rule, v *inspect.View, known []inspect.Finding)
 		s := &inspect.Socket{Socket: c.Socket}
 		message := fmt.Sprintf("%s carries the %s %s of %s across the exec of %q: fd %d lacks FD_CLOEXEC%s",
 			who(c.Process), s.Noun(), s.Address(), who(c.From), command(c.Process), c.FD, others(c))
-		findings = append(findings, crossing(r, c, message))
+		findings = append(findings, crossing(r, v, c, message))
 	})
 	return findings
 }

@@ -27,7 +27,7 @@ func descriptorsCrossed(r *inspect.Rule, v *inspect.View) (findings []inspect.Fi
 		if isListener(c.Descriptor) {
 			return // FD101
 		}
-		findings = append(findings, crossing(r, c, fmt.Sprintf("%s carries fd %d, %s of %s, across the exec of %q: it lacks FD_CLOEXEC%s",
+		findings = append(findings, crossing(r, v, c, fmt.Sprintf("%s carries fd %d, %s of %s, across the exec of %q: it lacks FD_CLOEXEC%s",
 			who(c.Process), c.FD, what(c.Descriptor), who(c.From), command(c.Process), others(c))))
 	})
 	return findings
@@ -43,8 +43,8 @@ func unreadTables(v *inspect.View) string {
 }
 
 // crossing returns a finding of r about c, which is an error: it was seen.
-func crossing(r *inspect.Rule, c *fdscan.Crossing, message string) inspect.Finding {
-	f := inspect.NewDescriptorFinding(r, c.Descriptor, c.From, message)
+func crossing(r *inspect.Rule, v *inspect.View, c *fdscan.Crossing, message string) inspect.Finding {
+	f := inspect.NewDescriptorFinding(r, v, c.Descriptor, c.From, message)
 	f.Evidence = []string{
 		fmt.Sprintf("fd %d (%s) came from pid %d, %q", c.FD, c.Link, c.From.PID, command(c.From)),
 		fmt.Sprintf("it crossed the exec of %q in pid %d: nothing in its arguments or environment names it", command(c.Process), c.Process.PID),
