@@ -104,7 +104,7 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 		a.warn("%v", err)
 	}
 	if k.kill {
-		if left := run.Kill(k.grace); left > 0 {
+		if left := run.Kill(max(k.grace, time.Second)); left > 0 {
 			a.warn("%d of the processes that were left behind did not end", left)
 		}
 	}
