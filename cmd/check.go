@@ -31,6 +31,7 @@ const (
 
 // checkFlags are the flags of check.
 type checkFlags struct {
+	watch      *watchFlags // of check -p
 	out        *output
 	gate       *gate
 	grace      time.Duration
@@ -44,28 +45,45 @@ type checkFlags struct {
 func (a *app) check() *cobra.Command {
 	k := &checkFlags{}
 	c := &cobra.Command{
-		Use:   "check [flags] -- COMMAND [ARG…]",
-		Short: "run a command, and fail when it leaks descriptors or leaves processes behind",
+		Use:   "check {-p PID | -- COMMAND [ARG…]}",
+		Short: "run a command, or look at a process, and fail when descriptors leak",
 		Long: `check runs a command and follows every process that comes of it: which
 descriptors cross an exec that they were not meant for, what is open when a
 process ends, and who outlives the command, holding its output, a port or a lock.
 The command has its streams, its terminal and its signals for itself; the report
 goes to the standard error, and there is none when there is nothing to tell.
 
+With -p it runs nothing and looks at running processes and their descendants
+again and again: which descriptors rise and never fall, how fast, and when
+RLIMIT_NOFILE is reached (FD203); and at the end for what scan finds in them. A
+look costs next to nothing: one stat(2) for each process, and its table is read
+only when the number of its descriptors has changed. Processes that start later,
+and tables that threads have for themselves, are not looked at.
+
 Exit code: that of the command, 128 and the signal when one ended it, 126 and 127
 when it could not be run, 125 when stray could not begin. When the command has
-succeeded and a finding fails (--fail-on), 1, or --exit-code.`,
+succeeded and a finding fails (--fail-on), 1, or --exit-code. With -p: 0 no finding
+that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything).`,
 		Example: `  stray check -- make test
   stray check --open-at-exit --output-file leaks.json -o json -- ./server --selftest
-  stray check --exit-code 99 --kill-left-behind -- npm test`,
+  stray check --exit-code 99 --kill-left-behind -- npm test
+  stray check -p $(pidof server) --for 1m
+  stray check -p 4180 --since before.json`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 || c.ArgsLenAtDash() != 0 {
-				return usageError(again(c, nil, nil)+" -- true", "check needs a command, behind --")
+			switch {
+			case len(k.watch.pids) > 0 && len(args) == 0:
+				return a.runCheckProcess(c.Context(), c, k.out, k.gate, k.watch)
+			case len(k.watch.pids) > 0:
+				return usageError(again(c, nil, unwatched)+" -- true", "-p looks at a process that runs already, and %q would be another one", args[0])
+			case k.watch.asked(c):
+				return usageError(again(c, nil, unwatched)+" -- true", "--for, --warm-up and --since need -p: a command is followed to its end")
+			case len(args) == 0 || c.ArgsLenAtDash() != 0:
+				return usageError(again(c, nil, nil)+" -- true", "check needs a command, behind --, or -p and a process id")
 			}
 			return a.runCheck(c.Context(), c, k, args)
 		},
 	}
-	k.out, k.gate = a.outputFlags(c), a.gateFlags(c)
+	k.out, k.gate, k.watch = a.outputFlags(c), a.gateFlags(c), watchFlagsOf(c)
 	f := c.Flags()
 	f.DurationVar(&k.grace, "grace", time.Second, "how long processes may outlive the command")
 	f.BoolVar(&k.kill, "kill-left-behind", false, "end the processes that are left behind, after the report")
@@ -164,7 +182,7 @@ func whyRefused() string {
 
 // tell writes the report to the standard error, and where the flags say. What a
 // person reads has no notes but on request, and is not there at all when there is
-// nothing to read.
+// nothing to read; files that were asked for have everything, and always are.
 func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
 	result := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
 	page := k.out.format == "table" || k.out.format == "wide"
@@ -178,7 +196,7 @@ func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
 	grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
 		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
 	})
-	if len(grave.Findings) == 0 && o.HoldersComplete {
+	if len(grave.Findings)+len(o.Suppressed) == 0 && o.HoldersComplete {
 		return nil
 	}
 	result.Outcome = &grave

@@ -99,7 +99,7 @@ whether the port can be bound.`,
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(a.flagError)
-	root.AddCommand(a.who(), a.scan(), a.check(), a.conns(), a.close(), a.seal(), a.doctor(), a.diff(), a.rules(), a.explain(), a.schema(), a.version())
+	root.AddCommand(a.who(), a.scan(), a.conns(), a.check(), a.close(), a.seal(), a.doctor(), a.diff(), a.rules(), a.explain(), a.schema(), a.version())
 	completeFlags(root)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

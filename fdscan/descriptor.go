@@ -115,4 +115,7 @@ type Table struct {
 	Kinds map[string]int
 	// SharedWith are other processes that use this very table, sorted.
 	SharedWith []int
+	// Looks are what a Watcher has seen of it, by time; nil for a table that was
+	// looked at once.
+	Looks []Look
 }

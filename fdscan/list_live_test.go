@@ -65,13 +65,13 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ script, one, other string }{
-		"pipe":    {"pipe name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"unix":    {"pair name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"pty":     {"pty name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"loop":    {"listen tcp4 " + here + " name=web; connect tcp4 web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"udp":     {"bind udp4 " + here + " name=web; connect udp4 web name=end; fork { close end; serve sleep }; close web", "", ""},
-		"fifo":    {"open " + fifo + " flags=nonblock name=end; open " + fifo + " write=1 name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"session": {"listen unix @stray-peers name=web; connect unix web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"pipe":  {"pipe name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"unix":  {"pair name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"pty":   {"pty name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"loop":  {"listen tcp4 " + here + " name=web; connect tcp4 web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"udp":   {"bind udp4 " + here + " name=web; connect udp4 web name=end; fork { close end; serve sleep }; close web", "", ""},
+		"fifo":  {"open " + fifo + " flags=nonblock name=end; open " + fifo + " write=1 name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"named": {"listen unix @stray-peers name=web; connect unix web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			role := proctest.Start(t, test.script)
@@ -269,6 +269,42 @@ func TestListedSockets(t *testing.T) {
 	defer unix.Close(fd)
 	if got := listed(t, list(t, os.Getpid()), os.Getpid(), fd); got.Kind != fdscan.InetSocket || got.Target != "tcp, not bound" || got.Socket == nil {
 		t.Errorf("%s: %q", got.Kind.Name, got.Target)
+	}
+}
+
+// A namespace that is opened through the file that it is mounted on looks like a
+// regular file.
+func TestMountedNamespace(t *testing.T) {
+	testenv.NeedRoot(t)
+	path := filepath.Join(t.TempDir(), "namespace")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("/proc/self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(path, unix.MNT_DETACH)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	d := listed(t, list(t, os.Getpid()), os.Getpid(), fd)
+	if d.Kind != fdscan.Namespace || !strings.HasSuffix(d.Target, "], net namespace, that of this command, that of the process") {
+		t.Errorf("%s: %q, link %q", d.Kind.Name, d.Target, d.Link)
+	}
+}
+
+// When the leader of a process has exited, another thread shows the table.
+func TestTableWithoutALeader(t *testing.T) {
+	role := proctest.Start(t, "pipe name=end; thread { serve sleep }; leader-exit")
+	snap := list(t, role.PID)
+	want := role.Descriptor("end")
+	found := slices.ContainsFunc(snap.Descriptors, func(d *fdscan.Descriptor) bool {
+		return d.FD == want.FD && d.TID == want.TID && d.TID != 0 && d.Kind == fdscan.Pipe && len(d.Peers) == 1
+	})
+	if !found || len(snap.Tables) != 1 || snap.Tables[0].Open != len(snap.Descriptors) {
+		t.Errorf("%d descriptors, tables %+v, gaps %+v", len(snap.Descriptors), snap.Tables, snap.Gaps)
 	}
 }
 

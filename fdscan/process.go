@@ -124,6 +124,7 @@ func (l *lookup) startTicks(pid int) uint64 {
 // processStat is what is wanted of /proc/PID/stat where procfs would read it all.
 type processStat struct {
 	state      byte
+	parent     int
 	flags      uint64
 	threads    int
 	startTicks uint64
@@ -132,7 +133,7 @@ type processStat struct {
 // readStat reads /proc/PID/stat.
 func readStat(path string) (processStat, error) {
 	// Field numbers of proc_pid_stat(5), which count from 1.
-	const state, flags, threads, startTicks = 3, 9, 20, 22
+	const state, parent, flags, threads, startTicks = 3, 4, 9, 20, 22
 	text, err := readFile(path)
 	if err != nil {
 		return processStat{}, err
@@ -143,6 +144,7 @@ func readStat(path string) (processStat, error) {
 		return processStat{}, fmt.Errorf("parse %s: %d fields", path, len(fields))
 	}
 	s := processStat{state: fields[0][0]}
+	s.parent, _ = strconv.Atoi(fields[parent-state])
 	s.flags, _ = strconv.ParseUint(fields[flags-state], 10, 64)
 	s.threads, _ = strconv.Atoi(fields[threads-state])
 	s.startTicks, _ = strconv.ParseUint(fields[startTicks-state], 10, 64)

@@ -121,6 +121,8 @@ type View struct {
 	// Limits are those by which Examine judged; zero unless Sight has
 	// SightHealth.
 	Limits Limits
+	// Past is an earlier report to compare with; nil without one.
+	Past *Past
 }
 
 // Sight is a set of things that a snapshot can hold.

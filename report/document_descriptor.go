@@ -72,6 +72,28 @@ type Table struct {
 	Kinds      map[string]int `json:"kinds"`
 	SharedWith []int          `json:"shared_with"`
 	Process    Process        `json:"process"`
+	Trend      *TableTrend    `json:"trend"` // null unless check -p looked for some time
+}
+
+// TableTrend is what several looks at a table come to.
+type TableTrend struct {
+	Looks     int     `json:"looks"`
+	Seconds   float64 `json:"seconds"`
+	First     int     `json:"first"`
+	Last      int     `json:"last"`
+	PerMinute float64 `json:"per_minute"`
+	// UntilLimit is null when nothing grows, or without a limit.
+	UntilLimit *float64 `json:"seconds_until_limit"`
+	Growths    []Growth `json:"growths"`
+}
+
+// Growth is what rises and never falls.
+type Growth struct {
+	Kind      *string `json:"kind"`   // null for all descriptors together
+	Target    *string `json:"target"` // null for all of a kind
+	First     int     `json:"first"`
+	Last      int     `json:"last"`
+	PerMinute float64 `json:"per_minute"`
 }
 
 // newDescriptors describes the process of several descriptors once.
@@ -122,5 +144,20 @@ func newTable(t *fdscan.Table) Table {
 	if kinds == nil {
 		kinds = map[string]int{}
 	}
-	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process)}
+	return Table{t.Process.PID, orNull(t.TID), t.Open, limit, kinds, list(t.SharedWith, func(pid int) int { return pid }), newProcess(t.Process), newTableTrend(t)}
+}
+
+func newTableTrend(t *fdscan.Table) *TableTrend {
+	if len(t.Looks) < inspect.MinLooks {
+		return nil
+	}
+	trend := inspect.TrendOf(t)
+	j := &TableTrend{Looks: trend.Looks, Seconds: trend.Over.Seconds(), First: trend.First, Last: trend.Last, PerMinute: trend.PerMinute, Growths: list(trend.Growths, func(g inspect.Growth) Growth {
+		return Growth{orNull(text(g.Kind)), orNull(text(g.Target)), g.First, g.Last, g.PerMinute}
+	})}
+	if left, ok := trend.UntilLimit(t.Limit); ok {
+		seconds := left.Seconds()
+		j.UntilLimit = &seconds
+	}
+	return j
 }

@@ -12,11 +12,11 @@ type Health struct {
 	// TCP is null for what is no TCP, and where there is no tcp_info.
 	TCP *TCP `json:"tcp"`
 	// Peer is the other end, when it is on this machine.
-	Peer     *HealthPeer `json:"peer"`
-	Waiting  *Waiting    `json:"waiting"`
-	Dropped  *uint32     `json:"dropped"`
-	Subflows []Subflow   `json:"subflows"`
-	Trend    *Trend      `json:"trend"`
+	Peer     *HealthPeer  `json:"peer"`
+	Waiting  *Waiting     `json:"waiting"`
+	Dropped  *uint32      `json:"dropped"`
+	Subflows []Subflow    `json:"subflows"`
+	Trend    *HealthTrend `json:"trend"`
 	// Diagnoses say what is wrong.
 	Diagnoses []Diagnosis `json:"diagnoses"`
 }
@@ -85,8 +85,8 @@ type Subflow struct {
 	TCP    *TCP      `json:"tcp"`
 }
 
-// Trend is what two looks show.
-type Trend struct {
+// HealthTrend is what two looks show.
+type HealthTrend struct {
 	Over            float64 `json:"over_seconds"`
 	SendQueue       int64   `json:"send_queue"`
 	RecvQueue       int64   `json:"recv_queue"`
@@ -136,7 +136,7 @@ func newHealth(s *inspect.Socket) *Health {
 		j.Dropped = &h.Memory.Drops
 	}
 	if t := h.Trend; t != nil {
-		j.Trend = &Trend{t.Over.Seconds(), t.SendQueue, t.RecvQueue, t.Acked, t.Received, t.Retransmissions, t.Dropped, t.Heard}
+		j.Trend = &HealthTrend{t.Over.Seconds(), t.SendQueue, t.RecvQueue, t.Acked, t.Received, t.Retransmissions, t.Dropped, t.Heard}
 	}
 	return j
 }

@@ -15,13 +15,13 @@ const mostAlike = 3
 // scan writes the findings, the gravest first; what could not be seen; and what
 // was looked at.
 func (p *page) scan() {
+	p.trends()
 	p.findingsInDetail()
 	if len(p.outcome.Findings) > 0 {
 		p.line("")
 	}
 	p.suppressed()
 	p.gaps()
-	p.suppressed()
 	paint := p.paint.green.Sprint
 	switch worst := p.outcome.Worst(); {
 	case worst == inspect.Error:

@@ -62,8 +62,12 @@ that confine themselves set that.`,
 			if percent < nearLimit {
 				continue
 			}
-			f := inspect.NewProcessFinding(r, t.Process, -1, fmt.Sprintf(
-				"%s has %d descriptors open, %d %% of the %d that its limit allows: %s", who(t.Process), t.Open, percent, t.Limit, mostly(t)))
+			message := fmt.Sprintf("%s has %d descriptors open, %d %% of the %d that its limit allows: %s", who(t.Process), t.Open, percent, t.Limit, mostly(t))
+			trend := inspect.TrendOf(t)
+			if left, ok := trend.UntilLimit(t.Limit); ok {
+				message += fmt.Sprintf("; they grow, and reach it in %s", inspect.About(left))
+			}
+			f := inspect.NewProcessFinding(r, t.Process, -1, message)
 			f.TID = t.TID
 			if percent > atLimit {
 				f.Severity = inspect.Error

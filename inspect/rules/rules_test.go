@@ -18,7 +18,7 @@ import (
 
 func TestRulesAreDocumented(t *testing.T) {
 	id := regexp.MustCompile(`^FD[1-9]\d\d$`)
-	name := regexp.MustCompile(`^[a-z]+(-[a-z]+)+$`)
+	name := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 	seen := map[string]bool{}
 	for _, r := range rules.All() {
 		if !id.MatchString(r.ID) || !name.MatchString(r.Name) || seen[r.ID] || seen[r.Name] {

@@ -27,6 +27,7 @@ var floors = map[string][]string{
 	"report":            {"inspect", "internal/act", "fdscan"},
 	"inspect/rules":     {"inspect", "fdscan"},
 	"inspect":           {"fdscan"},
+	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
 	"internal/follow":   {"fdscan", "internal/tracee"},
 	"fdscan":            {"internal/sockdiag"},
@@ -56,7 +57,7 @@ var reserved = map[string][]string{
 	"github.com/rogpeppe/":                   {},
 	"github.com/google/go-cmp/":              {},
 	"github.com/santhosh-tekuri/jsonschema/": {},
-	"testing":                                {},
+	"testing":                                {"inspect/fdtest"},
 }
 
 // pure floors touch no machine: what they say is a function of what they are
@@ -154,7 +155,7 @@ func TestImportsRunOneWay(t *testing.T) {
 			switch {
 			case !ours || slices.Contains(allowed, dir):
 			case workshop && (slices.Contains(workshops, dir) || floors[dir] != nil):
-			case f.test && (dir == f.dir || slices.Contains(workshops, dir)):
+			case f.test && (dir == f.dir || dir == "inspect/fdtest" || slices.Contains(workshops, dir)):
 			case f.test && dir == "inspect/rules" && (f.dir == "inspect" || slices.Contains(allowed, "inspect")):
 				// A test of verdicts or reports wants findings in them.
 			default:
@@ -179,6 +180,21 @@ func TestReservedImports(t *testing.T) {
 				if matches(pattern, p) && !slices.Contains(users, f.dir) {
 					t.Errorf("%s imports %s, which is for %v only", f.name, p, users)
 				}
+			}
+		}
+	}
+}
+
+// Whoever imports fdtest into tests gets nothing else with it.
+func TestFDTestNeedsTheStandardLibraryOnly(t *testing.T) {
+	for _, f := range source(t) {
+		if f.dir != "inspect/fdtest" {
+			continue
+		}
+		for _, p := range f.imports() {
+			first, _, _ := strings.Cut(p, "/")
+			if strings.Contains(first, ".") && p != "./inspect/fdtest" || p == "C" || p == "unsafe" && !f.test {
+				t.Errorf("%s imports %s, which is not of the standard library, or not plain Go", f.name, p)
 			}
 		}
 	}

@@ -76,11 +76,11 @@ func TestCheckedFailsOnLeaks(t *testing.T) {
 		{"nothing", `^$`, 0},
 		{"failure", `^$`, 7},
 		{"slowly", `^$`, 0},
-		{"listener", `^testenv: the tests leak descriptor \d+: socket:\[\d+\] \(127\.0\.0\.1:\d+\)\n$`, 1},
-		{"pipe", `^testenv: the tests leak descriptor \d+: pipe:\[\d+\]\n$`, 7},
+		{"listener", `^fdtest: the tests have leaked 1 descriptor:\n\tfd \d+: (?:mp)?tcp listener 127\.0\.0\.1:\d+ \(O_RDWR\|O_NONBLOCK, FD_CLOEXEC\)\n$`, 1},
+		{"pipe", `^fdtest: the tests have leaked 1 descriptor:\n\tfd \d+: pipe read end pipe:\[\d+\] \(O_RDONLY\|O_NONBLOCK, FD_CLOEXEC\)\n$`, 7},
 		// As long as the child is not reaped, the pidfd of os.Process is open too.
-		{"child", `leak child process \d+ \(sleep\), state S\n$`, 1},
-		{"zombie", `leak child process \d+ \(true\), state Z\n$`, 1},
+		{"child", `testenv: the tests leave child process \d+ \(sleep\), state S\n$`, 1},
+		{"zombie", `testenv: the tests leave child process \d+ \(true\), state Z\n$`, 1},
 	} {
 		t.Run(tt.leak, func(t *testing.T) {
 			t.Parallel()

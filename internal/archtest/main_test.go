@@ -1,0 +1,9 @@
+package archtest
+
+import (
+	"testing"
+
+	"stray/inspect/fdtest"
+)
+
+func TestMain(m *testing.M) { fdtest.VerifyTestMain(m) }

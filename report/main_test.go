@@ -1,0 +1,9 @@
+package report_test
+
+import (
+	"testing"
+
+	"stray/inspect/fdtest"
+)
+
+func TestMain(m *testing.M) { fdtest.VerifyTestMain(m) }
