@@ -57,6 +57,7 @@ func (w *watchFlags) asked(c *cobra.Command) bool {
 	return f.Changed("for") || f.Changed("warm-up") || f.Changed("since")
 }
 
+// check finds mistakes before anything is done.
 func (w *watchFlags) check(c *cobra.Command) error {
 	as := func(change map[string]string) string { return again(c, nil, change) }
 	switch {
