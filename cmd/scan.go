@@ -40,7 +40,7 @@ Exit codes: 0 no finding that fails (--fail-on), 1 findings, 2 usage, 3 could no
 look (with --strict: not everything).`,
 		Example: `  stray scan
   stray scan -p $(pidof server)
-  stray scan --fds -p $(pidof server)
+  stray scan --fds -p $(pgrep -d, server)
   stray scan --fail-on warning -o json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runScan(c.Context(), c, s) },

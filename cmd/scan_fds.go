@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -34,9 +35,17 @@ func kindNames() (names []string) {
 	return names
 }
 
+// judging are the flags of scan that mean nothing where nothing is judged.
+var judging = []string{"baseline", "deep", "fail-on", "ignore-file", "prune-baseline", "update-baseline"}
+
 // find returns the kinds that were named.
 func (l *listFlags) find(c *cobra.Command) (kinds []*fdscan.Kind, err error) {
 	as := func(change map[string]string) string { return again(c, c.Flags().Args(), change) }
+	for _, name := range judging {
+		if l.on && c.Flags().Changed(name) {
+			return nil, usageError(as(map[string]string{name: ""}), "--fds judges nothing, so that --%s means nothing", name)
+		}
+	}
 	if len(l.kinds) > 0 && !l.on {
 		return nil, usageError(as(map[string]string{"fds": "true"}), "--kind needs --fds")
 	}
@@ -51,15 +60,22 @@ func (l *listFlags) find(c *cobra.Command) (kinds []*fdscan.Kind, err error) {
 }
 
 // formats refuses formats that tell findings only: their reports would say that
-// there are none.
+// there are none. What STRAY_FORMAT wants of reports is no mistake here.
 func (l *listFlags) formats(c *cobra.Command, out *output) error {
+	lists := func(name string) bool {
+		f := report.Find(name)
+		return f == nil || f.Lists
+	}
+	if !lists(out.format) && !c.Flags().Changed("output") {
+		out.format = "table"
+	}
 	asked := []string{out.format}
 	for _, word := range out.reports {
 		name, _, _ := strings.Cut(word, "=")
 		asked = append(asked, name)
 	}
 	for _, name := range asked {
-		if f := report.Find(name); f != nil && !f.Lists {
+		if !lists(name) {
 			return usageError(again(c, c.Flags().Args(), map[string]string{"output": "tsv", "report": ""}), "format %q tells findings, and --fds lists descriptors", name)
 		}
 	}
@@ -76,6 +92,8 @@ func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlag
 	if err := s.list.formats(c, s.out); err != nil {
 		return err
 	}
+	// What is found is kept to the end: half as much garbage beside it is enough.
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	snap, err := (&fdscan.Scanner{}).List(ctx, s.pids)
 	if err != nil {
 		return lookupError(c, err)

@@ -272,6 +272,42 @@ func TestListedSockets(t *testing.T) {
 	}
 }
 
+// A namespace that is opened through the file that it is mounted on looks like a
+// regular file.
+func TestMountedNamespace(t *testing.T) {
+	testenv.NeedRoot(t)
+	path := filepath.Join(t.TempDir(), "namespace")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("/proc/self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(path, unix.MNT_DETACH)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	d := listed(t, list(t, os.Getpid()), os.Getpid(), fd)
+	if d.Kind != fdscan.Namespace || !strings.HasSuffix(d.Target, "], net namespace, that of this command, that of the process") {
+		t.Errorf("%s: %q, link %q", d.Kind.Name, d.Target, d.Link)
+	}
+}
+
+// When the leader of a process has exited, another thread shows the table.
+func TestTableWithoutALeader(t *testing.T) {
+	role := proctest.Start(t, "pipe name=end; thread { serve sleep }; leader-exit")
+	snap := list(t, role.PID)
+	want := role.Descriptor("end")
+	found := slices.ContainsFunc(snap.Descriptors, func(d *fdscan.Descriptor) bool {
+		return d.FD == want.FD && d.TID == want.TID && d.TID != 0 && d.Kind == fdscan.Pipe && len(d.Peers) == 1
+	})
+	if !found || len(snap.Tables) != 1 || snap.Tables[0].Open != len(snap.Descriptors) {
+		t.Errorf("%d descriptors, tables %+v, gaps %+v", len(snap.Descriptors), snap.Tables, snap.Gaps)
+	}
+}
+
 // Processes that use one table are named, whether they are listed or not.
 func TestOneTableOfSeveral(t *testing.T) {
 	testenv.NeedRoot(t)

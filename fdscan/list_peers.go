@@ -31,16 +31,11 @@ func (l *lister) peers() error {
 	if want.empty() && len(want.Links) == 0 {
 		return nil
 	}
-	found := map[any][]Ref{}
+	found := map[place][]Ref{}
 	whole := true
 	err := l.walker().Walk(l.ctx, want, func(r Ref) {
-		switch r.Kind {
-		case RefSocket, RefPipe:
-			found[r.Inode] = append(found[r.Inode], r)
-		case RefLink:
-			found[r.Link] = append(found[r.Link], r)
-		case RefRing, RefFile:
-		}
+		p := place{r.Kind, r.Inode, r.Link}
+		found[p] = append(found[p], r)
 	}, func(g Gap) {
 		whole = false
 		g.Op, g.Scope = "look for the other ends: "+g.Op, ScopeDetail
@@ -49,56 +44,101 @@ func (l *lister) peers() error {
 	if err != nil {
 		return err
 	}
-	ends := &endReader{lister: l, read: map[Ref]FDInfo{}}
+	ends := &endReader{lister: l, read: map[entryID]FDInfo{}, known: map[end][]Peer{}}
+	for _, d := range l.snap.Descriptors {
+		if d.Flags != nil && (d.Kind == Pipe || d.Kind == FIFO || d.Kind == PTY) {
+			ends.read[entryID{d.Process.PID, d.TID, d.FD}] = FDInfo{Flags: *d.Flags, Details: d.Details}
+		}
+	}
 	for _, d := range l.snap.Descriptors {
 		switch {
 		case d.otherEnd != 0:
-			l.addPeers(d, found[d.otherEnd], func(Ref) bool { return true })
+			p := place{kind: RefSocket, inode: d.otherEnd}
+			d.Peers = ends.peers(d, end{place: p}, found[p], func(Ref) bool { return true })
 		case d.Kind == Pipe && d.Flags != nil:
-			l.addPeers(d, found[d.Inode], func(r Ref) bool { return ends.opposite(d, r) })
+			p := place{kind: RefPipe, inode: d.Inode}
+			d.Peers = ends.peers(d, end{p, *d.Flags & unix.O_ACCMODE, FileID{}}, found[p], func(r Ref) bool { return ends.opposite(d, r) })
 			d.lonely, d.unseen = whole && len(d.Peers) == 0, !whole && len(d.Peers) == 0
 		case d.Kind == FIFO && d.Flags != nil:
-			l.addPeers(d, found[d.Link], func(r Ref) bool { return ends.opposite(d, r) && ends.sameFile(d, r) })
+			p := place{kind: RefLink, link: d.Link}
+			d.Peers = ends.peers(d, end{p, *d.Flags & (unix.O_ACCMODE | unix.O_PATH), FileID{d.Device, d.Inode}}, found[p], func(r Ref) bool {
+				return ends.opposite(d, r) && ends.sameFile(d, r)
+			})
 		case d.Kind == PTY:
 			for _, link := range d.otherTerminals() {
-				l.addPeers(d, found[link], func(r Ref) bool { return ends.sameTerminal(d, r) })
+				d.Peers = append(d.Peers, ends.find(found[place{kind: RefLink, link: link}], func(r Ref) bool { return ends.sameTerminal(d, r) })...)
 			}
 		}
 	}
 	return nil
 }
 
-// addPeers adds the descriptors that are at the other end.
-func (l *lister) addPeers(d *Descriptor, refs []Ref, opposite func(Ref) bool) {
-	for _, r := range refs {
-		if r.PID == d.Process.PID && r.TID == d.TID && r.FD == d.FD || !opposite(r) {
-			continue
-		}
-		if p := l.process(r.PID); p != nil {
-			d.Peers = append(d.Peers, Peer{Process: p, TID: r.TID, FD: r.FD})
-		}
-	}
-	slices.SortFunc(d.Peers, func(a, b Peer) int {
-		return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID), cmp.Compare(a.FD, b.FD))
-	})
+// place is what descriptors lead to: a socket or pipe, by its inode, or a path.
+type place struct {
+	kind  RefKind
+	inode uint64
+	link  string
 }
 
-// endReader reads what tells the ends of pipes and terminals apart, once.
+// end is one end of something. All descriptors of one end have the same peers,
+// and there may be thousands: they are kept once.
+type end struct {
+	place
+	mode uint32 // what it may be used for, of a pipe
+	file FileID // of a path: in another mount namespace it leads elsewhere
+}
+
+// entryID is an entry in a descriptor table.
+type entryID struct{ pid, tid, fd int }
+
+// endReader finds out who is at the other end.
 type endReader struct {
 	*lister
-	read map[Ref]FDInfo
+	read  map[entryID]FDInfo
+	known map[end][]Peer
+}
+
+// peers returns those of refs that are opposite to d, which is at the end of,
+// without d itself.
+func (e *endReader) peers(d *Descriptor, of end, refs []Ref, opposite func(Ref) bool) []Peer {
+	peers, known := e.known[of]
+	if !known {
+		peers = e.find(refs, opposite)
+		e.known[of] = peers
+	}
+	if i := slices.Index(peers, Peer{d.Process, d.TID, d.FD}); i >= 0 {
+		return slices.Concat(peers[:i], peers[i+1:])
+	}
+	return peers
+}
+
+// find returns those of refs that are opposite, by pid, thread and number.
+func (e *endReader) find(refs []Ref, opposite func(Ref) bool) (peers []Peer) {
+	for _, r := range refs {
+		if !opposite(r) {
+			continue
+		}
+		if p := e.process(r.PID); p != nil {
+			peers = append(peers, Peer{Process: p, TID: r.TID, FD: r.FD})
+		}
+	}
+	slices.SortFunc(peers, func(a, b Peer) int {
+		return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID), cmp.Compare(a.FD, b.FD))
+	})
+	return peers
 }
 
 // info reads fdinfo of a descriptor that the walk has found. What has been
 // closed since is no end of anything: it can neither read nor write.
 func (e *endReader) info(r Ref) FDInfo {
-	info, known := e.read[r]
+	id := entryID{r.PID, r.TID, r.FD}
+	info, known := e.read[id]
 	if !known {
 		info.Flags = unix.O_PATH
 		if text, err := readFile(e.descriptorPath("fdinfo", r.PID, r.TID, r.FD)); err == nil {
 			info = parseFDInfo(text)
 		}
-		e.read[r] = info
+		e.read[id] = info
 	}
 	return info
 }

@@ -145,12 +145,13 @@ func (r *tableReader) content(links, infos int, d *Descriptor) (open bool, err e
 		if err != nil {
 			return !gone(err), err
 		}
-		r.note(d, parseFDInfo(text))
+		info := parseFDInfo(text)
+		r.note(d, info)
 		if d.Kind == IOUring {
 			// It may have been locked at that moment, and tells less then.
 			r.unlock(infos, name, d)
 		}
-		if d.Kind == Unreadable {
+		if d.Kind == Unreadable || d.linkNames(info.Inode) && info.Inode == d.Inode {
 			return true, nil
 		}
 		n, err := unix.Readlinkat(links, name, r.link)
@@ -165,6 +166,16 @@ func (r *tableReader) content(links, infos int, d *Descriptor) (open bool, err e
 		*d = *now
 	}
 	return true, nil
+}
+
+// linkNames reports that the link is that of a socket or pipe with this inode.
+func (d *Descriptor) linkNames(inode uint64) bool {
+	for _, prefix := range []string{"socket:[", "pipe:["} {
+		if n, ok := linkInode(d.Link, prefix); ok {
+			return n == inode
+		}
+	}
+	return false
 }
 
 // note takes over what fdinfo tells.
@@ -222,8 +233,8 @@ func (r *tableReader) file(directory int, name string) ([]byte, error) {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return nil, err
-		case m <= 0:
-			return r.buf[:n], nil
+		case m < len(r.buf)-n: // the kernel writes what there is at once (seq_file)
+			return r.buf[:n+max(0, m)], nil
 		default:
 			n += m
 		}

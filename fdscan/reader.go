@@ -77,12 +77,15 @@ func (l *lookup) readFDInfo(pid, tid, fd int) (FDInfo, error) {
 func (r *Reader) socket(ref Ref) *Socket {
 	s, ns, err := identify(ref)
 	if ns != nil {
-		if s != nil {
-			s.NetNS, s.NetNSMine = ns.inode, ns.inode == r.l.snap.Host.NetNS
-		}
 		unix.Close(ns.fd)
 	}
-	if err == nil || gone(err) {
+	switch {
+	case err == nil && s == nil, gone(err):
+		return nil // of a family that has no table here (netlink, packet), or closed
+	case err == nil:
+		if ns != nil {
+			s.NetNS, s.NetNSMine = ns.inode, ns.inode == r.l.snap.Host.NetNS
+		}
 		return s
 	}
 	snap, err := r.l.Lookup(r.l.ctx, Question{Targets: []Target{{Kind: InodeTarget, Inode: ref.Inode}}, PIDs: []int{ref.PID}})

@@ -305,3 +305,24 @@ func TestDatagramsDropped(t *testing.T) {
 		t.Errorf("two looks say %q", said)
 	}
 }
+
+// A path over a satellite is slow, and well: requests, and a transfer.
+func TestHighLatency(t *testing.T) {
+	w := wiretest.NewSlow(t, 150*time.Millisecond)
+	server, client, serverFD, fd, _ := pair(t, w)
+	limits := hasty()
+	limits.Silence, limits.Stalled = 2*time.Second, 2*time.Second
+	for range 2 {
+		client.Do("write", fd, 100_000)
+		quietly(t, conns(t, limits, server.PID, client.PID))
+		server.Do("read", serverFD, 1<<20) // waits for what has arrived
+		quietly(t, conns(t, limits, server.PID, client.PID))
+	}
+	c := connsTwice(t, inspect.DefaultLimits(), func() {}, client.PID)
+	for _, s := range c.Sockets {
+		if s.Protocol == fdscan.TCP && s.Health.TCP.RTT < 150*time.Millisecond {
+			t.Errorf("the round trip is %s: this path is fast", s.Health.TCP.RTT)
+		}
+	}
+	quietly(t, c)
+}

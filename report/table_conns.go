@@ -17,9 +17,9 @@ func NewConnections(version string, query []string, c *inspect.Connections) *Res
 	return &Result{Version: version, Command: "conns", Query: query, Outcome: &c.Outcome, Connections: c}
 }
 
-// mostRows is how many connections of a process are written before the rest is
-// counted.
-const mostRows = 10
+// mostRows is how many connections of a process are written of each rule before
+// the rest is counted.
+const mostRows = 5
 
 // connections writes the connections that are told of, by process, and sums up.
 func (p *page) connections() error {
@@ -29,10 +29,7 @@ func (p *page) connections() error {
 		}
 		p.blocks++
 		p.head(p.groupName(g))
-		rows := g.Sockets
-		if !p.wide && len(rows) > mostRows+1 {
-			rows = rows[:mostRows]
-		}
+		rows := p.few(g.Sockets)
 		if err := p.connectionRows(rows); err != nil {
 			return err
 		}
@@ -45,6 +42,29 @@ func (p *page) connections() error {
 	}
 	p.sum()
 	return nil
+}
+
+// few leaves of what is alike in a process so much that it can be read.
+func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
+	ids := func(s *inspect.Socket) (all string) {
+		for _, d := range s.Diagnoses {
+			all += d.Rule
+		}
+		return all
+	}
+	alike := map[string]int{}
+	for _, s := range sockets {
+		alike[ids(s)]++
+	}
+	written := map[string]int{}
+	for _, s := range sockets {
+		id := ids(s)
+		written[id]++
+		if p.wide || id == "" || written[id] <= mostRows || alike[id] == mostRows+1 {
+			rows = append(rows, s)
+		}
+	}
+	return rows
 }
 
 // groupName names the process of a group.
@@ -145,6 +165,13 @@ var connectionColumns = []connectionColumn{
 		}
 		return strings.Join(fds, ",")
 	}},
+	{"RULE", false, func(s *inspect.Socket) string {
+		var ids []string
+		for _, d := range s.Diagnoses {
+			ids = append(ids, d.Rule)
+		}
+		return strings.Join(ids, ",")
+	}},
 	{"PROTO", true, func(s *inspect.Socket) string { return string(s.Protocol) }},
 	{"LOCAL", false, (*inspect.Socket).Address},
 	{"PEER", false, func(s *inspect.Socket) string {
@@ -224,13 +251,6 @@ var connectionColumns = []connectionColumn{
 			return ""
 		}
 		return number(s.NetNS)
-	}},
-	{"RULE", false, func(s *inspect.Socket) string {
-		var ids []string
-		for _, d := range s.Diagnoses {
-			ids = append(ids, d.Rule)
-		}
-		return strings.Join(ids, ",")
 	}},
 }
 

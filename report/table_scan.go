@@ -22,7 +22,6 @@ func (p *page) scan() {
 	}
 	p.suppressed()
 	p.gaps()
-	p.suppressed()
 	paint := p.paint.green.Sprint
 	switch worst := p.outcome.Worst(); {
 	case worst == inspect.Error:

@@ -22,41 +22,60 @@ var tsvColumns = []string{
 
 var _ = register(&Format{
 	Name:  "tsv",
-	Title: "a line for each holder, or each descriptor that is listed, fields between tabs; what nobody holds has a line too, with empty fields",
+	Title: "a line for each holder (who, conns), finding (scan, check) or listed descriptor, fields between tabs; what nobody holds has a line too",
 	Lists: true,
 	Write: func(w io.Writer, r *Result, s Style) error {
 		b := bufio.NewWriter(w)
 		row := func(cells []string) { b.WriteString(strings.Join(clean(cells), "\t") + "\n") }
-		columns := tsvColumns
-		if r.Listed != nil {
-			columns = tsvDescriptorColumns
-		}
+		columns, each := tsvTable(r)
 		if s.Headers {
 			row(slices.Clone(columns))
 		}
-		for _, d := range r.Listed {
-			row(descriptorCells(d))
-		}
-		if r.Listed != nil {
-			return b.Flush()
-		}
-		rows := func(of []string, holders []*inspect.Holder, health []string) {
-			for _, h := range holders {
-				row(slices.Concat(of, holderCells(h), health))
-			}
-			if len(holders) == 0 {
-				row(slices.Concat(of, make([]string, len(tsvColumns)-len(of)-len(health)), health))
-			}
-		}
-		for _, socket := range r.Outcome.Shown {
-			rows(socketCells(socket), socket.Holders, healthCells(socket))
-		}
-		for _, o := range r.Outcome.Objects {
-			rows([]string{"file", o.Kind, o.Path, "", number(o.Inode), "", "", "", ""}, list(o.Holders, unjudged), make([]string, healthColumns))
-		}
+		each(row)
 		return b.Flush()
 	},
 })
+
+// tsvTable chooses what a result has lines of: the names of the columns, and a
+// function that passes each line on.
+func tsvTable(r *Result) (columns []string, each func(row func(cells []string))) {
+	switch {
+	case r.Listed != nil:
+		return tsvDescriptorColumns, func(row func([]string)) {
+			for _, d := range r.Listed {
+				row(descriptorCells(d))
+			}
+		}
+	case r.Answer == nil && r.Connections == nil:
+		return tsvFindingColumns, func(row func([]string)) {
+			for _, f := range r.Outcome.Findings {
+				row(findingCells(f, ""))
+			}
+			for _, f := range r.Outcome.Suppressed {
+				row(findingCells(f.Finding, f.By))
+			}
+		}
+	}
+	return tsvColumns, func(row func([]string)) { holderRows(r.Outcome, row) }
+}
+
+// holderRows passes on a line for each holder, and one for what nobody holds.
+func holderRows(o *inspect.Outcome, row func(cells []string)) {
+	rows := func(of []string, holders []*inspect.Holder, health []string) {
+		for _, h := range holders {
+			row(slices.Concat(of, holderCells(h), health))
+		}
+		if len(holders) == 0 {
+			row(slices.Concat(of, make([]string, len(tsvColumns)-len(of)-len(health)), health))
+		}
+	}
+	for _, socket := range o.Shown {
+		rows(socketCells(socket), socket.Holders, healthCells(socket))
+	}
+	for _, object := range o.Objects {
+		rows([]string{"file", object.Kind, object.Path, "", number(object.Inode), "", "", "", ""}, list(object.Holders, unjudged), make([]string, healthColumns))
+	}
+}
 
 func socketCells(s *inspect.Socket) []string {
 	remote, owner := "", ""

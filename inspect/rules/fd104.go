@@ -61,9 +61,7 @@ hand over; what is standard input or output.`,
 				if why == "" || slices.ContainsFunc(s.Holders[:i], sameProcess) {
 					continue
 				}
-				alike := func(k *keptConnections) bool {
-					return k.holder.Process == h.Process && k.socket.Address() == s.Address() && k.why == why
-				}
+				alike := func(k *keptConnections) bool { return k.holder.Process == h.Process && k.why == why }
 				if i := slices.IndexFunc(kept, alike); i >= 0 {
 					kept[i].count++
 				} else {
@@ -86,8 +84,7 @@ hand over; what is standard input or output.`,
 	},
 })
 
-// keptConnections are connections at one address that a process keeps for one
-// reason.
+// keptConnections are connections that a process keeps for one reason.
 type keptConnections struct {
 	socket *inspect.Socket // the first
 	holder *inspect.Holder
@@ -96,11 +93,11 @@ type keptConnections struct {
 }
 
 func (k *keptConnections) message() string {
-	by := descriptors(k.socket, k.holder.Process, anyDescriptor)
+	what := "the connection"
 	if k.count > 1 {
-		return fmt.Sprintf("%s keeps %d connections at %s, among them %s: %s", who(k.holder.Process), k.count, k.socket.Address(), by, k.why)
+		what = fmt.Sprintf("%d connections, among them", k.count)
 	}
-	return fmt.Sprintf("%s keeps the connection %s by %s: %s", who(k.holder.Process), k.socket.Ends(), by, k.why)
+	return fmt.Sprintf("%s keeps %s %s by %s: %s", who(k.holder.Process), what, k.socket.Ends(), descriptors(k.socket, k.holder.Process, anyDescriptor), k.why)
 }
 
 // uselessCopy says why a holder has no use for a connection; "" when that does

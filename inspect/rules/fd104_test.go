@@ -17,7 +17,7 @@ func TestFD104(t *testing.T) {
 		server.Evidence.Waits = []fdscan.Wait{{TID: 10, Call: "epoll_wait", Kind: fdscan.WaitOn, Inodes: []uint64{100, 101}}}
 		m.socket(connection(100, "10.0.0.1:5000"), holder(server, 4, true), holder(child, 4, true))
 		m.socket(connection(101, "10.0.0.1:5001"), holder(server, 5, true), holder(child, 5, true))
-		fs := m.says(t, "FD104 warning 11: pid 11 (server) keeps 2 connections at 127.0.0.1:80, among them fd 4: it is a copy that fork made; pid 10 (server) uses it")
+		fs := m.says(t, "FD104 warning 11: pid 11 (server) keeps 2 connections, among them 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: it is a copy that fork made; pid 10 (server) uses it")
 		if len(fs) == 1 && fs[0].Next[0] != "stray close inode:100 -p 11" {
 			t.Errorf("next %q", fs[0].Next)
 		}

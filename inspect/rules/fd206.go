@@ -42,31 +42,28 @@ seen again by the next scan.`,
 	},
 	Needs: inspect.SightSockets | inspect.SightTables,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
-		type owner struct {
-			process *fdscan.Process
-			local   string
-		}
-		dead := map[owner][]*inspect.Socket{}
-		var owners []owner
+		dead := map[*fdscan.Process][]*inspect.Socket{}
+		var owners []*fdscan.Process
 		for _, s := range v.Sockets {
 			if !s.Dead() || len(s.Holders) == 0 {
 				continue
 			}
-			o := owner{s.Holders[0].Process, s.Address()}
-			if dead[o] == nil {
-				owners = append(owners, o)
+			p := s.Holders[0].Process
+			if dead[p] == nil {
+				owners = append(owners, p)
 			}
-			dead[o] = append(dead[o], s)
+			dead[p] = append(dead[p], s)
 		}
-		for _, o := range owners {
-			s := dead[o][0]
-			message := fmt.Sprintf("%s keeps a dead TCP socket, %s: it was connected from %s, and no table lists it any more", who(o.process), descriptors(s, o.process, anyDescriptor), s.Address())
-			if n := len(dead[o]); n > 1 {
-				message = fmt.Sprintf("%s keeps %d dead TCP sockets, among them %s: they were connected from %s, and no table lists them any more", who(o.process), n, descriptors(s, o.process, anyDescriptor), s.Address())
+		for _, p := range owners {
+			s := dead[p][0]
+			by := descriptors(s, p, anyDescriptor)
+			message := fmt.Sprintf("%s keeps a dead TCP socket, %s: it was connected from %s, and no table lists it any more", who(p), by, s.Address())
+			if n := len(dead[p]); n > 1 {
+				message = fmt.Sprintf("%s keeps %d dead TCP sockets, among them %s: it was connected from %s, and no table lists them any more", who(p), n, by, s.Address())
 			}
 			f := inspect.NewFinding(r, s, s.Holders[0], message)
 			f.Evidence = []string{fmt.Sprintf("its state is CLOSE, and it has sent and received %d segments", *s.Segments)}
-			f.Next = append([]string{fmt.Sprintf("stray close inode:%d -p %d", s.Inode, o.process.PID)}, f.Next...)
+			f.Next = append([]string{fmt.Sprintf("stray close inode:%d -p %d", s.Inode, p.PID)}, f.Next...)
 			findings = append(findings, f)
 		}
 		return findings

@@ -16,7 +16,7 @@ func TestFD206(t *testing.T) {
 	m.socket(dead(100, &some), holder(server, 7, true))
 	m.says(t, "FD206 warning 10: pid 10 (server) keeps a dead TCP socket, fd 7: it was connected from 10.0.0.2:4444, and no table lists it any more")
 	m.socket(dead(101, &some), holder(server, 8, true))
-	m.says(t, "FD206 warning 10: pid 10 (server) keeps 2 dead TCP sockets, among them fd 7: they were connected from 10.0.0.2:4444, and no table lists them any more")
+	m.says(t, "FD206 warning 10: pid 10 (server) keeps 2 dead TCP sockets, among them fd 7: it was connected from 10.0.0.2:4444, and no table lists them any more")
 
 	m = newMachine(server)
 	m.socket(dead(100, &none), holder(server, 7, true)) // fresh

@@ -38,7 +38,7 @@ programs keep such a socket until they end.`,
 	Needs: inspect.SightHealth,
 	Check: func(r *inspect.Rule, v *inspect.View) []inspect.Finding {
 		phrase := func(inspect.Ailment) (string, string) {
-			return "is closed by its peer and kept", "are closed by their peers and kept"
+			return " is closed by its peer and kept", "are closed by their peers and kept"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
 			if f.Severity == inspect.Warning && len(p.Members) >= v.Limits.Pile && v.Limits.Pile > 0 {

@@ -40,9 +40,9 @@ queue and the retransmissions growing.`,
 	Check: func(r *inspect.Rule, v *inspect.View) []inspect.Finding {
 		phrase := func(a inspect.Ailment) (string, string) {
 			if a == inspect.Unguarded {
-				return "is idle", "are idle"
+				return "", "are idle"
 			}
-			return "looks dead", "look dead"
+			return " looks dead", "look dead"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
 			proposeClose(p, f)

@@ -41,9 +41,9 @@ transfers, whose queue is full and moves.`,
 	Check: func(r *inspect.Rule, v *inspect.View) []inspect.Finding {
 		phrase := func(a inspect.Ailment) (string, string) {
 			if a == inspect.Orphaned {
-				return "is left to the kernel", "are left to the kernel"
+				return " is left to the kernel", "are left to the kernel"
 			}
-			return "is stalled", "are stalled"
+			return " is stalled", "are stalled"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
 			proposeClose(p, f)

@@ -22,7 +22,7 @@ once drops still takes two looks (--for 3s).`,
 	},
 	Needs: inspect.SightHealth,
 	Check: func(r *inspect.Rule, v *inspect.View) []inspect.Finding {
-		phrase := func(inspect.Ailment) (string, string) { return "overflows", "overflow" }
+		phrase := func(inspect.Ailment) (string, string) { return " overflows", "overflow" }
 		return pileFindings(r, v, phrase, nil)
 	},
 	Starved: inspect.UnseenHealth,

@@ -8,7 +8,8 @@ import (
 )
 
 // pileFindings makes a finding of each pile of r's: singular and plural say what
-// its members are, behind "10.77.0.2:51140 fd 19" and "3 connections".
+// its members are, behind "10.77.0.2:51140 fd 19" and "3 connections"; singular
+// begins with a space, or is empty.
 func pileFindings(r *inspect.Rule, v *inspect.View, phrase func(inspect.Ailment) (singular, plural string), refine func(*inspect.Pile, *inspect.Finding)) (findings []inspect.Finding) {
 	for _, p := range v.Piles(r.ID) {
 		singular, plural := phrase(p.Worst.Ailment)
@@ -20,7 +21,7 @@ func pileFindings(r *inspect.Rule, v *inspect.View, phrase func(inspect.Ailment)
 		if n := len(p.Members); n > 1 {
 			message = fmt.Sprintf("%s%d connections %s, the worst %s: %s", owner, n, plural, name(p), p.Worst.Text)
 		} else {
-			message += " " + singular + ": " + p.Worst.Text
+			message += singular + ": " + p.Worst.Text
 		}
 		f := inspect.NewPileFinding(r, v.Host, p, message)
 		if refine != nil {

@@ -112,6 +112,18 @@ func NeedIOURing(t testing.TB) {
 	}
 }
 
+// NeedTUN skips the test unless there are tun(4) devices, and CAP_NET_ADMIN to
+// make one.
+func NeedTUN(t testing.TB) {
+	t.Helper()
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		unmet(t, "this test needs tun devices: %v", err)
+		return
+	}
+	unix.Close(fd)
+}
+
 // NeedMPTCP skips the test unless multipath TCP sockets can be made.
 func NeedMPTCP(t testing.TB) { needSocket(t, "MPTCP", unix.IPPROTO_MPTCP, unix.SOCK_STREAM) }
 

@@ -1,0 +1,120 @@
+package fdscan
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"stray/internal/sockdiag"
+)
+
+func TestParseNetstat(t *testing.T) {
+	text := "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPNew\nTcpExt: 0 17 18446744073709551615\nIpExt: InNoRoutes ListenDrops\nIpExt: 1 2\n"
+	counters := parseNetstat([]byte(text))
+	if n := counters["ListenOverflows"]; n == nil || *n != 17 {
+		t.Errorf("ListenOverflows %v", n)
+	}
+	if n := counters["ListenDrops"]; n == nil || *n != 1<<64-1 {
+		t.Errorf("ListenDrops %v", n)
+	}
+	if n := counters["TCPNew"]; n != nil {
+		t.Errorf("a name without a value has %d", *n)
+	}
+	for _, text := range []string{"", "TcpExt:", "TcpExt: ListenDrops", "TcpExt: ListenDrops\nTcpExt: many\n"} {
+		if n := parseNetstat([]byte(text))["ListenDrops"]; n != nil {
+			t.Errorf("%q: %d", text, *n)
+		}
+	}
+}
+
+func FuzzParseNetstat(f *testing.F) {
+	f.Add([]byte("TcpExt: a b\nTcpExt: 1 2\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for name, n := range parseNetstat(b) {
+			if name == "" || n == nil {
+				t.Errorf("%q %v", name, n)
+			}
+		}
+	})
+}
+
+// What waits belongs to the listener that would take it, the specific one first;
+// what waits for nobody is nobody's.
+func TestAcceptQueues(t *testing.T) {
+	listener := func(address string, queued uint32) *Socket {
+		at := netip.MustParseAddrPort(address)
+		return &Socket{Protocol: TCP, State: Listen, NetNS: 1, Local: Endpoint{Addr: at.Addr(), Port: at.Port()}, Backlog: &Backlog{Queued: queued}, Health: &Health{}}
+	}
+	anywhere, specific := listener("0.0.0.0:80", 1), listener("10.0.0.1:80", 2)
+	var q acceptQueues
+	add := func(address string, state uint8, age time.Duration, inode uint32) {
+		q.add(&sockdiag.Connection{Inet: sockdiag.Inet{State: state, Local: netip.MustParseAddrPort(address), Inode: inode}, HasTCP: true, TCP: TCPInfo{LastDataRecv: age}})
+	}
+	add("10.0.0.1:80", sockdiag.Established, time.Second, 0)
+	add("10.0.0.1:80", sockdiag.CloseWait, 3*time.Second, 0)
+	add("10.0.0.2:80", sockdiag.Established, 2*time.Second, 0)
+	add("10.0.0.2:80", sockdiag.NewSynRecv, 0, 0)
+	add("10.0.0.2:80", sockdiag.Established, time.Hour, 7) // accepted
+	add("10.0.0.2:81", sockdiag.Established, time.Hour, 0) // of nobody
+	q.assign([]*Socket{anywhere, specific}, 1)
+	if got, want := *specific.Health.Waiting, (Waiting{Connections: 2, Closed: 1, Oldest: 3 * time.Second}); got != want {
+		t.Errorf("the specific listener has %+v, want %+v", got, want)
+	}
+	if got, want := *anywhere.Health.Waiting, (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 1}); got != want {
+		t.Errorf("the other one has %+v, want %+v", got, want)
+	}
+}
+
+// An address is looked for where it was met: in the own namespace first, and a
+// loopback address nowhere else.
+func TestAddressSet(t *testing.T) {
+	var a addressSet
+	for _, where := range []struct {
+		address string
+		netns   uint64
+	}{{"10.0.0.1", 1}, {"10.0.0.1", 2}, {"::ffff:10.0.0.1", 3}, {"10.0.0.1", 2}, {"127.0.0.1", 2}} {
+		a.add(netip.MustParseAddr(where.address), where.netns)
+	}
+	for _, tt := range []struct {
+		address string
+		netns   uint64
+		want    []uint64
+	}{
+		{"10.0.0.1", 2, []uint64{2, 1, 3}},
+		{"10.0.0.1", 9, []uint64{1, 2, 3}},
+		{"127.0.0.1", 1, []uint64{1}},
+		{"10.0.0.9", 1, nil},
+	} {
+		if got := a.of(netip.MustParseAddr(tt.address), tt.netns); !slices.Equal(got, tt.want) {
+			t.Errorf("%s from %d: %v, want %v", tt.address, tt.netns, got, tt.want)
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	taken := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	look := func(at time.Time, state State, queue uint32, tcp TCPInfo, drops uint32) *Snapshot {
+		return &Snapshot{TakenAt: at, Sockets: []*Socket{{
+			NetNS: 1, Cookie: 7, Inode: 8, State: state, SendQueue: &queue, RecvQueue: new(uint32(0)), Health: &Health{TCP: &tcp, Memory: &SocketMemory{Drops: drops}},
+		}}}
+	}
+	before := look(taken, Established, 2000, TCPInfo{TotalRetrans: 5, BytesAcked: 100, LastAckRecv: 10 * time.Second}, 1)
+	after := look(taken.Add(3*time.Second), Established, 6000, TCPInfo{TotalRetrans: 7, BytesAcked: 100, LastAckRecv: 13 * time.Second}, 4)
+	after.Follow(before)
+	want := Trend{Over: 3 * time.Second, SendQueue: 4000, Retransmissions: 2, Dropped: 3}
+	if got := after.Sockets[0].Health.Trend; got == nil || *got != want {
+		t.Errorf("trend %+v, want %+v", got, want)
+	}
+	after = look(taken.Add(3*time.Second), Established, 0, TCPInfo{BytesAcked: 2100, LastAckRecv: time.Second, TotalRetrans: 5}, 1)
+	after.Follow(before)
+	if got := after.Sockets[0].Health.Trend; got == nil || !got.Heard || got.Acked != 2000 || got.SendQueue != -2000 {
+		t.Errorf("trend %+v, want an answer", got)
+	}
+	// What has changed its state meanwhile is another matter.
+	after = look(taken.Add(3*time.Second), CloseWait, 0, TCPInfo{}, 1)
+	after.Follow(before)
+	if got := after.Sockets[0].Health.Trend; got != nil {
+		t.Errorf("trend %+v of what has closed", got)
+	}
+}
