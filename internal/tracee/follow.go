@@ -119,7 +119,8 @@ type follower struct {
 	waiter  waiter
 	release chan struct{}
 
-	main      int // the command
+	main      int  // the command
+	begun     bool // it has got the SIGCONT by which launch has let it run
 	processes map[int]*followed
 	threads   map[int]*followed // by tid, the leaders' too
 	// early are new threads that have stopped before the event that tells whose
@@ -155,9 +156,6 @@ func (f *follower) follow(c Command) (*Followed, error) {
 	}
 	f.watcher.Started(f.main)
 	resume(f.main, 0)
-	if _, err := f.passFirstContinue(); err != nil {
-		return nil, err
-	}
 	end := &Followed{release: f.release}
 	var deadline time.Time
 	for len(f.processes) > 0 {
@@ -190,29 +188,6 @@ func (f *follower) follow(c Command) (*Followed, error) {
 }
 
 func (f *follower) hurried() bool { return f.options.Hurry != nil && f.options.Hurry() }
-
-// passFirstContinue swallows the SIGCONT by which launch has let the command
-// run: it is nobody's.
-func (f *follower) passFirstContinue() (bool, error) {
-	for {
-		var status unix.WaitStatus
-		_, err := unix.Wait4(f.main, &status, unix.WALL|unix.WNOTHREAD, nil)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return false, os.NewSyscallError("wait4", err)
-		}
-		if e := parseStatus(status); e.kind == eventSignal && e.signal == unix.SIGCONT {
-			resume(f.main, 0)
-			return true, nil
-		}
-		f.handle(f.main, status)
-		if f.processes[f.main] == nil {
-			return false, nil
-		}
-	}
-}
 
 // adopt makes tid a thread of p.
 func (f *follower) adopt(tid int, p *followed) {
@@ -249,6 +224,8 @@ func (f *follower) handle(tid int, status unix.WaitStatus) {
 	case trap == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
 		f.stopped(tid, signal)
 		return
+	case trap == 0 && signal == unix.SIGCONT && tid == f.main && !f.begun:
+		f.begun = true // by launch, and nobody's signal
 	case trap == 0 && signal != unix.SIGTRAP|0x80:
 		resume(tid, signal)
 		return
