@@ -170,7 +170,7 @@ func (f *follower) follow(c Command) (*Followed, error) {
 			break // the time of grace is over
 		}
 		f.handle(tid, status)
-		if !deadline.IsZero() && time.Now().After(deadline) {
+		if !deadline.IsZero() && time.Now().After(deadline.Add(mostOverdue)) {
 			break // as above, of a tree that is never quiet
 		}
 		if tid == f.main && !status.Stopped() && f.processes[f.main] == nil && deadline.IsZero() {
@@ -358,9 +358,13 @@ func eventMessage(tid int) (uint, error) {
 	return message, err
 }
 
+// mostOverdue is how long after the time of grace the follower may deal with what
+// has happened before.
+const mostOverdue = 200 * time.Millisecond
+
 // any returns what any thread reports that this thread follows; tid is 0 when the
-// deadline has passed, or hurried reports true. With the zero time it waits for
-// ever.
+// deadline has passed, or hurried reports true, and nobody has anything to report.
+// With the zero time it waits for ever.
 func (w *waiter) any(deadline time.Time, hurried func() bool) (tid int, status unix.WaitStatus, err error) {
 	limited := !deadline.IsZero()
 	if limited {
@@ -373,7 +377,8 @@ func (w *waiter) any(deadline time.Time, hurried func() bool) (tid int, status u
 			return tid, status, err
 		}
 		if limited && (time.Now().After(deadline) || hurried()) {
-			return 0, 0, nil
+			tid, err = unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, nil)
+			return tid, status, err
 		}
 	}
 }
