@@ -17,9 +17,6 @@ const interval = 10 * time.Millisecond
 // lives between two looks is not seen at all, and of none what is open when it
 // ends.
 func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, os.NewSyscallError("prctl", err)
-	}
 	own := os.Getpid()
 	passed, err := t.tables.everything(own)
 	if err != nil {

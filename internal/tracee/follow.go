@@ -3,7 +3,6 @@ package tracee
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -60,8 +59,7 @@ type Followed struct {
 func (f *Followed) Release() { close(f.release) }
 
 // Follow starts a command, tells w what it and all its descendants do, and
-// returns when all have ended, or a time after the command has. It makes the
-// calling process the reaper of its descendants' orphans (PR_SET_CHILD_SUBREAPER).
+// returns when all have ended, or a time after the command has.
 //
 // Only events stop a process: fork, exec, exit and signals. System calls and
 // computing take the time they take otherwise. If the caller ends meanwhile,
@@ -138,9 +136,6 @@ type followed struct {
 }
 
 func (f *follower) follow(c Command) (*Followed, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("become a subreaper: %w", err)
-	}
 	var err error
 	if f.waiter, err = newWaiter(-1); err != nil {
 		return nil, err
