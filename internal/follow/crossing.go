@@ -16,7 +16,7 @@ import (
 // leak is a descriptor of an image that has crossed an exec.
 type leak struct {
 	// harmless: it is one of the image's own standard streams again, under
-	// another number.
+	// another number, or a shell's pipe for one command.
 	harmless bool
 	// plumbing is Crossing.Plumbing.
 	plumbing string
@@ -102,32 +102,7 @@ func (t *tree) prepared(p *process, e entry) bool {
 // newLeak finds out what there is to know of a descriptor of p's image, which p
 // has carried into another.
 func (t *tree) newLeak(p *process, e entry) *leak {
-	return &leak{harmless: t.isStream(p.image.pid, e, p.image.pid), plumbing: plumbing(p, e)}
-}
-
-// redirection finds the numbers that a command for a shell redirects: 3>log,
-// 5<&0, 9<>lock.
-var redirection = regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`)
-
-// plumbing says what shows that the image of p opens descriptors for the programs
-// that it starts: it interprets a script, and so its descriptors without
-// FD_CLOEXEC are the redirections which that says. An interpreter of POSIX's
-// shell language keeps the script itself out of the way of those, at 10 or
-// above, and from its children, by FD_CLOEXEC; or the script is an argument.
-func plumbing(p *process, e entry) string {
-	for _, argument := range p.image.argv[min(1, len(p.image.argv)):] {
-		for _, m := range redirection.FindAllStringSubmatch(argument, -1) {
-			if m[1] == strconv.Itoa(e.fd) {
-				return "its arguments redirect " + m[1]
-			}
-		}
-		for _, i := range p.inherited {
-			if i.fd >= 10 && i.closing == yes && strings.HasPrefix(i.link, "/") && path.Base(i.link) == path.Base(argument) {
-				return "a redirection of the script " + argument
-			}
-		}
-	}
-	return ""
+	return &leak{harmless: t.isStream(p.image.pid, e, p.image.pid) || t.isSubstitution(p.image, e), plumbing: t.plumbing(p, e)}
 }
 
 // isStream reports whether a descriptor of a process is one of the standard

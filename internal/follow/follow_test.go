@@ -276,6 +276,8 @@ if __name__ == "__main__":
 		want []string
 	}{
 		"process substitution":    {argv: []string{"bash", "-c", `diff <(echo a) <(echo a); echo x | tee >(cat >/dev/null) >/dev/null; sleep 0.01`}},
+		"two substitutions":       {argv: []string{"bash", "-c", `diff <(sort "$0") <(sort "$0"); cat <(ls /dev/null) <(ls /dev/null) <(ls /dev/null) >/dev/null; true`, configure}},
+		"a substitution's reader": {argv: []string{"bash", "-c", `f() { ls /dev/null >/dev/null; cat "$1"; }; f <(true); source <(echo 'ls /dev/null >/dev/null; true'); true`}},
 		"coprocess":               {argv: []string{"bash", "-c", `coproc cat; echo hi >&${COPROC[1]}; read -u ${COPROC[0]} line; ls >/dev/null; exec {COPROC[1]}>&-; wait`}},
 		"streams under a number":  {argv: []string{"sh", "-c", `exec 3>&1 4>&2; ls /dev/null >/dev/null 2>&1`}},
 		"a file for one program":  {argv: []string{"bash", "-c", `x=9; ls /dev/null 8>/dev/full >/dev/null; true`}},

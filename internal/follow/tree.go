@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,8 @@ type tree struct {
 	// have this tracer already.
 	failedTracer *fdscan.Process
 	gaps         map[string]fdscan.Gap
+	// shells are the programs that are shells, read when they are asked for.
+	shells func() []os.FileInfo
 }
 
 // process is a living process of the tree.
@@ -89,6 +92,7 @@ func newTree(root string, reader *fdscan.Reader) *tree {
 	t := &tree{
 		root: root, reader: reader, tables: tableReader{root: root}, processes: map[int]*process{},
 		crossings: newTally[fdscan.Crossing](), unclosed: newTally[fdscan.Unclosed](), gaps: map[string]fdscan.Gap{},
+		shells: sync.OnceValue(shells),
 	}
 	t.strangers = t.children(os.Getpid())
 	return t

@@ -1,0 +1,73 @@
+package follow
+
+import (
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stray/fdscan"
+)
+
+// redirection finds the numbers that a command for a shell redirects: 3>log,
+// 5<&0, 9<>lock.
+var redirection = regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`)
+
+// plumbing says what shows that the image of p opens descriptors for the programs
+// that it starts: it is a shell, or interprets a script, and so its descriptors
+// without FD_CLOEXEC are the redirections which that says. An interpreter of
+// POSIX's shell language keeps the script itself out of the way of those, at 10 or
+// above, and from its children, by FD_CLOEXEC; or the script is an argument.
+func (t *tree) plumbing(p *process, e entry) string {
+	for _, argument := range p.image.argv[min(1, len(p.image.argv)):] {
+		for _, m := range redirection.FindAllStringSubmatch(argument, -1) {
+			if m[1] == strconv.Itoa(e.fd) {
+				return "its arguments redirect " + m[1]
+			}
+		}
+		for _, i := range p.inherited {
+			if i.fd >= 10 && i.closing == yes && strings.HasPrefix(i.link, "/") && path.Base(i.link) == path.Base(argument) {
+				return "a redirection of the script " + argument
+			}
+		}
+	}
+	if t.isShell(p.image) && !(isSocket(e) && p.image.received.has(e)) {
+		return "a redirection of a shell"
+	}
+	return ""
+}
+
+// firstOwn is where the numbers begin that shells keep for themselves: those
+// below are for redirections.
+const firstOwn = 10
+
+// isSubstitution reports a pipe that a shell has made to put another command in
+// the place of a file, as in diff <(sort a) <(sort b), and that every command has
+// which it starts meanwhile.
+func (t *tree) isSubstitution(i *image, e entry) bool {
+	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && t.isShell(i)
+}
+
+// isShell reports a program that the machine has for a shell (shells(5)), run
+// under a name that is one of a shell, since it may be others under other names,
+// as busybox is.
+func (t *tree) isShell(i *image) bool {
+	if len(i.argv) == 0 || !strings.HasSuffix(path.Base(i.argv[0]), "sh") {
+		return false
+	}
+	exe, err := os.Stat(i.exe)
+	return err == nil && slices.ContainsFunc(t.shells(), func(shell os.FileInfo) bool { return os.SameFile(shell, exe) })
+}
+
+// shells returns the programs that shells(5) lists, and what system(3) runs.
+func shells() (programs []os.FileInfo) {
+	text, _ := os.ReadFile("/etc/shells")
+	for line := range strings.Lines("/bin/sh\n" + string(text)) {
+		if info, err := os.Stat(strings.TrimSpace(line)); err == nil && info.Mode().IsRegular() {
+			programs = append(programs, info)
+		}
+	}
+	return programs
+}

@@ -1,0 +1,1 @@
+<?php system("true; true"); shell_exec("ls"); 
