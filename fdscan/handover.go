@@ -2,6 +2,7 @@ package fdscan
 
 import (
 	"bytes"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -27,7 +28,10 @@ var (
 	// jobserver is how make(1) passes its pipe: --jobserver-auth=3,4.
 	jobserver = lazy(`--jobserver-(?:auth|fds)=(\d+),(\d+)`)
 	numbers   = lazy(`\d+`)
-	isNumbers = lazy(`^\d+(?:[,;:]\d+)*[,;:]?$`)
+	isNumber  = lazy(`^\d+$`)
+	// flockValue is an option of flock(1) whose value is the next argument.
+	flockValue = lazy(`^-[a-zA-Z]*[wE]$|^--(?:wait|timeout|conflict-exit-code)$`)
+	isNumbers  = lazy(`^\d+(?:[,;:]\d+)*[,;:]?$`)
 )
 
 // mostNamed bounds how many descriptors are looked for, and mostWords how much
@@ -52,6 +56,9 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 		if fd, err := strconv.Atoi(number); err == nil && named[fd] == "" && len(named) < mostNamed {
 			named[fd] = words
 		}
+	}
+	if number := lockedByNumber(cmdline); number != "" {
+		name(number, "argument "+number)
 	}
 	for i, arg := range cmdline {
 		if i == 0 {
@@ -107,4 +114,25 @@ func handOvers(cmdline []string, environ []byte, pid int) (named map[int]string,
 		activated = listenFDs
 	}
 	return named, activated
+}
+
+// lockedByNumber returns the number of the descriptor that flock(1) is to lock:
+// its only argument besides the options, as in "flock -w 10 9". With another
+// argument behind it the first is a file, and a command is run.
+func lockedByNumber(cmdline []string) string {
+	if len(cmdline) < 2 || path.Base(cmdline[0]) != "flock" {
+		return ""
+	}
+	for i := 1; i < len(cmdline); i++ {
+		switch arg := cmdline[i]; {
+		case flockValue().MatchString(arg):
+			i++
+		case strings.HasPrefix(arg, "-"):
+		case i == len(cmdline)-1 && isNumber().MatchString(arg):
+			return arg
+		default:
+			return ""
+		}
+	}
+	return ""
 }

@@ -460,6 +460,10 @@ func TestHandOvers(t *testing.T) {
 		"qemu, several":            {cmdline: []string{"qemu", "-netdev", "tap,fds=12:13"}, want: map[int]string{12: "argument tap,fds=12:13", 13: "argument tap,fds=12:13"}},
 		"uvicorn and others":       {cmdline: []string{"hypercorn", "-b", "fd://4"}, want: map[int]string{4: "argument fd://4"}},
 		"socat":                    {cmdline: []string{"socat", "FD:3", "STDIO"}, want: map[int]string{3: "argument FD:3"}},
+		"flock":                    {cmdline: []string{"/usr/bin/flock", "-xw", "10", "--timeout", "2", "-n", "9"}, want: map[int]string{9: "argument 9"}},
+		"flock on a file":          {cmdline: []string{"flock", "lock", "sleep", "9"}},
+		"flock on a file, by -c":   {cmdline: []string{"flock", "9", "-c", "8"}},
+		"flock, nothing":           {cmdline: []string{"flock", "-w", "9"}},
 		"the program's own name":   {cmdline: []string{"/dev/fd/5"}},
 		"paths and addresses":      {cmdline: []string{"server", "--socket=/run/3", "--bind=0.0.0.0:80", "--pidfd-file=/x/4", "/srv/fd/5"}},
 	} {

@@ -53,7 +53,7 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 		return true
 	}
 	light := &fdscan.Process{PID: now.pid, Cmdline: now.argv}
-	if l.plumbing == "" && t.reader.Named(light)[e.fd] != "" {
+	if t.reader.Named(light)[e.fd] != "" {
 		return false
 	}
 	t.count(p, l, now, e)
@@ -130,7 +130,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 		kept, key := t.crossings.of(from+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
-			if l.plumbing == "" && t.reader.Named(d.Process)[e.fd] != "" {
+			if t.reader.Named(d.Process)[e.fd] != "" {
 				return // named to the process as it sees itself, in its pid namespace
 			}
 			kept = &fdscan.Crossing{Descriptor: d, From: t.process(p.image), Plumbing: l.plumbing}

@@ -255,6 +255,19 @@ uname >&5
 (ls >&6)
 cat <&7
 `)
+	redirecting := script(t, "redirecting", `
+exec 4>log
+( ls; ls ) >/dev/null
+{ ls /dev/null >/dev/null; sleep 0.01; } 6>>log &
+wait
+( flock -n 9 || exit 1
+  ls >/dev/null ) 9>>log
+`)
+	// A shell that the machine does not list is known by its script.
+	unlisted := filepath.Join(t.TempDir(), "unlisted")
+	if out, err := exec.Command("cp", "--", "/bin/sh", unlisted).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	multiprocessing := script(t, "mp.py", `
 import multiprocessing, subprocess
 def square(x):
@@ -279,6 +292,9 @@ if __name__ == "__main__":
 		"two substitutions":       {argv: []string{"bash", "-c", `diff <(sort "$0") <(sort "$0"); cat <(ls /dev/null) <(ls /dev/null) <(ls /dev/null) >/dev/null; true`, configure}},
 		"a substitution's reader": {argv: []string{"bash", "-c", `f() { ls /dev/null >/dev/null; cat "$1"; }; f <(true); source <(echo 'ls /dev/null >/dev/null; true'); true`}},
 		"coprocess":               {argv: []string{"bash", "-c", `coproc cat; echo hi >&${COPROC[1]}; read -u ${COPROC[0]} line; ls >/dev/null; exec {COPROC[1]}>&-; wait`}},
+		"subshells of bash":       {argv: []string{"bash", "-c", `cd "$0"; exec bash ./redirecting`, filepath.Dir(redirecting)}, want: []string{"X"}},
+		"subshells of sh":         {argv: []string{"sh", "-c", `cd "$0"; exec sh ./redirecting`, filepath.Dir(redirecting)}, want: []string{"X"}},
+		"subshells of another":    {argv: []string{"sh", "-c", `cd "$0"; exec "$1" ./redirecting`, filepath.Dir(redirecting), unlisted}, want: []string{"X"}},
 		"streams under a number":  {argv: []string{"sh", "-c", `exec 3>&1 4>&2; ls /dev/null >/dev/null 2>&1`}},
 		"a file for one program":  {argv: []string{"bash", "-c", `x=9; ls /dev/null 8>/dev/full >/dev/null; true`}},
 		"multiprocessing":         {argv: []string{python, multiprocessing}},

@@ -17,9 +17,7 @@ var redirection = regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`)
 
 // plumbing says what shows that the image of p opens descriptors for the programs
 // that it starts: it is a shell, or interprets a script, and so its descriptors
-// without FD_CLOEXEC are the redirections which that says. An interpreter of
-// POSIX's shell language keeps the script itself out of the way of those, at 10 or
-// above, and from its children, by FD_CLOEXEC; or the script is an argument.
+// without FD_CLOEXEC are the redirections which that says.
 func (t *tree) plumbing(p *process, e entry) string {
 	for _, argument := range p.image.argv[min(1, len(p.image.argv)):] {
 		for _, m := range redirection.FindAllStringSubmatch(argument, -1) {
@@ -27,16 +25,33 @@ func (t *tree) plumbing(p *process, e entry) string {
 				return "its arguments redirect " + m[1]
 			}
 		}
-		for _, i := range p.inherited {
-			if i.fd >= 10 && i.closing == yes && strings.HasPrefix(i.link, "/") && path.Base(i.link) == path.Base(argument) {
-				return "a redirection of the script " + argument
-			}
-		}
+	}
+	if p.image.script != "" {
+		return "a redirection of the script " + p.image.script
 	}
 	if t.isShell(p.image) && !(isSocket(e) && p.image.received.has(e)) {
 		return "a redirection of a shell"
 	}
 	return ""
+}
+
+// findScript notes the script that an image interprets, by what its process has at
+// its first fork: an interpreter of POSIX's shell language keeps the script out of
+// the way of redirections, at 10 or above, and from other programs, by FD_CLOEXEC.
+// Later is too late, since bash and dash close it in their copies.
+func (i *image) findScript(has []inheritance) {
+	if i.forked {
+		return
+	}
+	i.forked = true
+	for _, argument := range i.argv[min(1, len(i.argv)):] {
+		if slices.ContainsFunc(has, func(h inheritance) bool {
+			return h.fd >= firstOwn && h.closing == yes && strings.HasPrefix(h.link, "/") && path.Base(h.link) == path.Base(argument)
+		}) {
+			i.script = argument
+			return
+		}
+	}
 }
 
 // firstOwn is where the numbers begin that shells keep for themselves: those

@@ -84,6 +84,9 @@ type image struct {
 	// received is what came across the exec. Of that, carried was not meant for
 	// the program: what it passes on of it is not its fault.
 	received, carried table
+	// forked: a copy has been made of it. script is what it interpreted then.
+	forked bool
+	script string
 	// leaks are what is known of its descriptors that have crossed an exec.
 	leaks map[entry]*leak
 }
@@ -149,6 +152,7 @@ func (t *tree) Forked(parent, child int, shared bool) {
 		}
 		p.inherited = append(p.inherited, i)
 	}
+	from.image.findScript(p.inherited)
 }
 
 // mostFlags is of how many descriptors fdinfo is read at a fork.
