@@ -42,6 +42,9 @@ type Holder struct {
 	// SharesTableWith are other processes whose descriptor table is the very
 	// same one (clone(2) with CLONE_FILES), sorted.
 	SharesTableWith []int
+	// Opened reports that the process has it from nobody by fork or exec: whoever
+	// has followed it since it began has seen that.
+	Opened bool
 	// Note says what the holder of a message is waiting for, or which
 	// mapping it is; empty otherwise.
 	Note string

@@ -20,6 +20,9 @@ func (j *jury) founder(p *party) Origin {
 	if o, ok := inFlight(p); ok {
 		return o
 	}
+	if p.wasSeenOpening() && !j.otherListener(p) {
+		return opened("it was followed, and got it by no fork and by no exec")
+	}
 	eldest := j.eldestServer()
 	switch {
 	case eldest == p:
@@ -37,6 +40,11 @@ func (j *jury) founder(p *party) Origin {
 }
 
 func opened(because string) Origin { return Origin{Kind: Opened, Evidence: []string{because}} }
+
+// wasSeenOpening reports that a descriptor of p's is known to be of its own making.
+func (p *party) wasSeenOpening() bool {
+	return slices.ContainsFunc(p.holders, func(h *Holder) bool { return h.Opened })
+}
 
 // eldestServer is the eldest root that serves, if possible one of the user who
 // made the socket; nil when none does.

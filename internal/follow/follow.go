@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -155,6 +156,15 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 		return
 	}
 	r.Snapshot = snap
+	if r.Sampled || len(t.gaps) > 0 {
+		return // not everything that a process has got was seen
+	}
+	for _, s := range snap.Sockets {
+		for _, h := range s.Holders {
+			p := t.processes[h.Process.PID]
+			h.Opened = h.Via == fdscan.ViaTable && p != nil && !p.hasReceived("socket:["+strconv.FormatUint(s.Inode, 10)+"]")
+		}
+	}
 }
 
 // survivor looks at what a process that is left holds of what others wait for.

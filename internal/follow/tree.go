@@ -130,8 +130,13 @@ func (t *tree) add(pid int, p *process) {
 func (t *tree) Forked(parent, child int, shared bool) {
 	from := t.processes[parent]
 	if from == nil {
-		// Made by somebody who has been killed since: what it is shows as well.
-		t.add(child, &process{image: t.readImage(child)})
+		// Made by somebody who has been killed since: what it is shows as well,
+		// and what it has is not of its own making.
+		p := &process{image: t.readImage(child)}
+		t.add(child, p)
+		entries, err := t.tables.read(child, 0)
+		t.unread(child, err)
+		p.image.received = entries
 		return
 	}
 	p := &process{parent: parent, image: from.image, copied: true}
@@ -228,6 +233,13 @@ func (p *process) opened(e entry) bool {
 		return false
 	}
 	return p.inheritance(e) == nil
+}
+
+// hasReceived reports whether a fork or an exec has brought the process what a
+// link leads to, under whatever number.
+func (p *process) hasReceived(link string) bool {
+	return slices.ContainsFunc(p.image.received, func(e entry) bool { return e.link == link }) ||
+		slices.ContainsFunc(p.inherited, func(i inheritance) bool { return i.link == link })
 }
 
 // inheritance returns how the process came by an entry at its fork; nil when it
