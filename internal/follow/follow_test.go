@@ -295,6 +295,8 @@ if __name__ == "__main__":
 		"subshells of bash":       {argv: []string{"bash", "-c", `cd "$0"; exec bash ./redirecting`, filepath.Dir(redirecting)}, want: []string{"X"}},
 		"subshells of sh":         {argv: []string{"sh", "-c", `cd "$0"; exec sh ./redirecting`, filepath.Dir(redirecting)}, want: []string{"X"}},
 		"subshells of another":    {argv: []string{"sh", "-c", `cd "$0"; exec "$1" ./redirecting`, filepath.Dir(redirecting), unlisted}, want: []string{"X"}},
+		"a sourced script":        {argv: []string{"bash", "-c", `cd "$0"; exec bash -c 'source ./redirecting'`, filepath.Dir(redirecting)}, want: []string{"X"}},
+		"a script as the input":   {argv: []string{"sh", "-c", `cd "$0"; exec sh <redirecting`, filepath.Dir(redirecting)}, want: []string{"X"}},
 		"streams under a number":  {argv: []string{"sh", "-c", `exec 3>&1 4>&2; ls /dev/null >/dev/null 2>&1`}},
 		"a file for one program":  {argv: []string{"bash", "-c", `x=9; ls /dev/null 8>/dev/full >/dev/null; true`}},
 		"multiprocessing":         {argv: []string{python, multiprocessing}},
