@@ -319,6 +319,46 @@ if __name__ == "__main__":
 	}
 }
 
+// An interpreter's script crosses as a note, as long as it is one and only read:
+// no other file does that an argument names.
+func TestOwnScript(t *testing.T) {
+	python := testenv.NeedTool(t, "python3", "python3")
+	const text = `
+import os, subprocess, sys
+fd = os.open(sys.argv[-1], int(sys.argv[1]))
+os.set_inheritable(fd, True)
+subprocess.run(["/bin/sleep", "0"], close_fds=False, check=True)
+`
+	for name, tt := range map[string]struct {
+		content string
+		flags   int
+		note    bool
+	}{
+		"script":         {"#!/bin/interpreter\n", os.O_RDONLY, true},
+		"PHP":            {"<?php echo 1;", os.O_RDONLY, true},
+		"written to":     {"<?php echo 1;", os.O_RDWR, false},
+		"data":           {"secret", os.O_RDONLY, false},
+		"nothing at all": {"", os.O_RDONLY, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := script(t, "file", tt.content)
+			run := start(t, follow.Options{}, python, "-c", text, fmt.Sprint(tt.flags), file)
+			var notes, errors int
+			for _, c := range run.Crossings {
+				switch {
+				case c.Link == file && c.Plumbing != "":
+					notes++
+				case c.Link == file:
+					errors++
+				}
+			}
+			if notes+errors != 1 || notes == 1 != tt.note {
+				t.Errorf("%d notes and %d errors of %v", notes, errors, told(run, nil))
+			}
+		})
+	}
+}
+
 func TestSurvivors(t *testing.T) {
 	python := testenv.NeedTool(t, "python3", "python3")
 	daemon := script(t, "daemon.py", `

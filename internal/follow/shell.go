@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"stray/fdscan"
 )
 
@@ -32,7 +34,35 @@ func (t *tree) plumbing(p *process, e entry) string {
 	if t.isShell(p.image) && !(isSocket(e) && p.image.received.has(e)) {
 		return "a redirection of a shell"
 	}
+	if t.isReadScript(p, e) {
+		return "the script that it interprets"
+	}
 	return ""
+}
+
+// isReadScript reports a file that an argument of p's image names, open for
+// reading, that begins as a script does: "#!", "<?php". PHP keeps it under the
+// first number that is free, and passes it on.
+func (t *tree) isReadScript(p *process, e entry) bool {
+	named := slices.ContainsFunc(p.image.argv[min(1, len(p.image.argv)):], func(argument string) bool {
+		return path.Base(argument) == path.Base(e.link)
+	})
+	flags, err := t.flags(p.pid, e.fd)
+	if !named || !strings.HasPrefix(e.link, "/") || err != nil || flags&unix.O_ACCMODE != unix.O_RDONLY {
+		return false
+	}
+	name := t.path(p.pid, "fd/"+strconv.Itoa(e.fd))
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+		return false // to open a device can do things
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	var start [2]byte
+	_, err = file.ReadAt(start[:], 0)
+	return err == nil && (string(start[:]) == "#!" || string(start[:]) == "<?")
 }
 
 // findScript notes the script that an image interprets, by what its process has at
