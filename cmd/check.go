@@ -164,7 +164,7 @@ func (a *app) remark(r *follow.Run) {
 		a.warn("the command was looked at in intervals only, so that what is short was missed: %v (%s)", r.Refused, whyRefused())
 	}
 	if p := r.FailedTracer; p != nil {
-		a.warn("pid %d (%s) failed, perhaps because it traces others, and what check follows has a tracer: --no-trace leaves that free", p.PID, p.Comm)
+		a.warn("pid %d (%s) failed, perhaps because it traces others, as strace does, or itself, as AddressSanitizer and LeakSanitizer do, and what check follows has a tracer: --no-trace leaves that free", p.PID, p.Comm)
 	}
 	if p := r.Unprivileged; p != nil {
 		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"

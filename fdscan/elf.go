@@ -127,7 +127,9 @@ func (i *Imports) add(name []byte) {
 	case "recv", "recvfrom", "recvmsg", "recvmmsg", "read", "readv", "__recv_chk", "__recvfrom_chk", "__read_chk",
 		"send", "sendto", "sendmsg", "sendmmsg", "write", "writev", "connect":
 		i.Transfer = true
-	case "ptrace":
+	case "ptrace", "__asan_init", "__lsan_init", "__lsan_is_turned_off":
+		// The last is what a static LeakSanitizer asks the program: it looks for
+		// leaks, at the end, by tracing its own process.
 		i.Trace = true
 	case "syscall":
 		// It may make any call by number.

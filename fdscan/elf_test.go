@@ -75,6 +75,9 @@ func TestImportsByName(t *testing.T) {
 		"io_uring_get_sqe":      {Listen: true, Accept: true, Transfer: true},
 		"io_uring_prep_a_thing": {Listen: true, Accept: true, Transfer: true},
 		"ptrace":                {Trace: true},
+		"__asan_init":           {Trace: true},
+		"__lsan_init":           {Trace: true},
+		"__lsan_is_turned_off":  {Trace: true},
 		"":                      {},
 	} {
 		var i Imports

@@ -123,7 +123,7 @@ type Imports struct {
 	Listen, Accept bool
 	// Transfer: some call that reads or writes.
 	Transfer bool
-	// Trace: ptrace(2), by its name.
+	// Trace: ptrace(2), by its name, or a sanitizer that uses it.
 	Trace bool
 }
 

@@ -66,8 +66,8 @@ func (r *Reader) Descriptor(p *Process, tid, fd int, link string) *Descriptor {
 	return d
 }
 
-// Traces reports whether the program of a process calls ptrace(2), by the dynamic
-// symbols of its file.
+// Traces reports whether the program of a process calls ptrace(2), or is built with
+// a sanitizer that does, by the dynamic symbols of its file.
 func (r *Reader) Traces(pid int) bool {
 	i := r.code.imports(r.l.path(strconv.Itoa(pid), "exe"))
 	return i != nil && i.Trace

@@ -57,7 +57,8 @@ type Run struct {
 	Unprivileged    *fdscan.Process
 	NoNewPrivileges bool
 	// FailedTracer is a program that failed and that traces others, as strace and
-	// gdb do, which what is followed cannot be; nil for none.
+	// gdb do, or itself, as LeakSanitizer does, which what is followed cannot be; nil
+	// for none.
 	FailedTracer *fdscan.Process
 	left         []int // pidfds of the survivors
 }

@@ -413,6 +413,34 @@ func TestManyProcesses(t *testing.T) {
 	}
 }
 
+// A program that looks for lost memory, at its end, by tracing itself fails when it
+// is followed, and is named.
+func TestSanitizers(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	source := filepath.Join(t.TempDir(), "clean.c")
+	if err := os.WriteFile(source, []byte("int main(void) { return 0; }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, flags := range map[string][]string{
+		"address": {"-fsanitize=address"}, "static address": {"-fsanitize=address", "-static-libasan"}, "leak": {"-fsanitize=leak"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), "clean")
+			if out, err := exec.Command("gcc", append(flags, "-o", program, source)...).CombinedOutput(); err != nil {
+				t.Skipf("no such sanitizer here: %v\n%s", err, out)
+			}
+			run := start(t, follow.Options{}, program)
+			if run.Status.ExitStatus() == 0 || run.FailedTracer == nil || run.FailedTracer.Comm != "clean" {
+				t.Errorf("status %v, blamed %+v", run.Status, run.FailedTracer)
+			}
+			run = start(t, follow.Options{Sample: true}, program)
+			if run.Status.ExitStatus() != 0 {
+				t.Errorf("not followed: status %v", run.Status)
+			}
+		})
+	}
+}
+
 // A command that cannot be executed is not run, and the reason is exec's.
 func TestNotExecutable(t *testing.T) {
 	plain := filepath.Join(t.TempDir(), "plain")

@@ -32,8 +32,8 @@ type tree struct {
 	// capabilities, that got no privilege because of its tracer.
 	unprivileged   *fdscan.Process
 	watchPrivilege bool
-	// failedTracer is the first program that failed and that traces others, which
-	// have this tracer already.
+	// failedTracer is the first program that failed and that traces others, or
+	// itself, which have this tracer already.
 	failedTracer *fdscan.Process
 	gaps         map[string]fdscan.Gap
 	// shells are the programs that are shells, read when they are asked for.
