@@ -343,17 +343,17 @@ subprocess.run(["/bin/sleep", "0"], close_fds=False, check=True)
 		t.Run(name, func(t *testing.T) {
 			file := script(t, "file", tt.content)
 			run := start(t, follow.Options{}, python, "-c", text, fmt.Sprint(tt.flags), file)
-			var notes, errors int
+			var notes, faults int
 			for _, c := range run.Crossings {
 				switch {
 				case c.Link == file && c.Plumbing != "":
 					notes++
 				case c.Link == file:
-					errors++
+					faults++
 				}
 			}
-			if notes+errors != 1 || notes == 1 != tt.note {
-				t.Errorf("%d notes and %d errors of %v", notes, errors, told(run, nil))
+			if notes+faults != 1 || notes == 1 != tt.note {
+				t.Errorf("%d notes and %d errors of %v", notes, faults, told(run, nil))
 			}
 		})
 	}
