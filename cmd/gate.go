@@ -183,6 +183,9 @@ func (g *gate) apply(o *inspect.Outcome) error {
 	switch {
 	case g.prune:
 		g.known.Prune(stale)
+		if o.Asked.Narrow() {
+			g.app.warn("%s: what was not asked about stays in it: without -p, targets and limits everything is looked at", g.baseline)
+		}
 	case !g.update:
 		g.tellStale(stale)
 		return nil

@@ -98,7 +98,7 @@ func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlag
 	if err != nil {
 		return lookupError(c, err)
 	}
-	outcome := &inspect.Outcome{View: inspect.Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete, PIDs: s.pids}
+	outcome := &inspect.Outcome{View: inspect.Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete, Asked: inspect.Scope{PIDs: s.pids}, PIDs: s.pids}
 	listed := []*fdscan.Descriptor{}
 	for _, d := range snap.Descriptors {
 		if len(kinds) == 0 || slices.ContainsFunc(kinds, d.Kind.Is) {

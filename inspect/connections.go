@@ -29,8 +29,10 @@ type Group struct {
 type Examination struct {
 	Limits Limits
 	Rules  []*Rule
-	// PIDs are the processes that the snapshot was limited to; empty for all.
-	PIDs []int
+	// PIDs are the processes, and Targets what else, that the snapshot was limited
+	// to; empty for all.
+	PIDs    []int
+	Targets []fdscan.Target
 	// All shows what is well too.
 	All bool
 	// Twice reports that there were two looks (Snapshot.Follow).
@@ -40,6 +42,7 @@ type Examination struct {
 // JudgeConnections judges a snapshot of Scanner.Connections.
 func JudgeConnections(snap *fdscan.Snapshot, e Examination) *Connections {
 	c := &Connections{Outcome: Outcome{View: &View{Snapshot: snap, Sight: SightHealth}, Complete: seenWhole(snap, e.PIDs), PIDs: e.PIDs}, Twice: e.Twice}
+	c.Asked = Scope{PIDs: e.PIDs, Targets: targetTexts(e.Targets), Limits: e.Limits.changed(), All: e.All}
 	if e.Twice {
 		c.Sight |= SightTrend
 	}

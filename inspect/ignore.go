@@ -256,9 +256,3 @@ func (o *Outcome) Ignore(entries []*Ignore) (remarks []Remark) {
 	slices.SortStableFunc(remarks, func(a, b Remark) int { return cmp.Compare(a.Line, b.Line) })
 	return remarks
 }
-
-// sawAll reports that everything was looked at which a finding of r could have
-// come from, so that what was not found is not there.
-func (o *Outcome) sawAll(r *Rule) bool {
-	return o.Complete && len(o.PIDs) == 0 && slices.Contains(o.Evaluated, r)
-}

@@ -160,8 +160,10 @@ type Outcome struct {
 	// something or not.
 	Evaluated    []*Rule
 	NotEvaluated []Unevaluated
-	// PIDs are those that the question or the report was limited to; empty for
-	// all.
+	// Asked is what the question was limited to.
+	Asked Scope
+	// PIDs are the processes that the report was limited to: with scan and check
+	// those of Asked and their descendants, and none where they have ended.
 	PIDs []int
 	// FailOn is the mildest severity that fails; 0 for Error, and anything above
 	// Error for none.

@@ -133,6 +133,7 @@ func inheritedWith(c *Socket, listeners []*Socket) {
 // all, connections that a listener explains are shown too.
 func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
 	a := &Answer{Outcome: Outcome{View: Judge(snap)}, Targets: targets, Explained: map[fdscan.State]int{}}
+	a.Asked = Scope{Targets: targetTexts(targets), All: all}
 	listeners := listenersOf(a.Sockets)
 	for _, s := range a.Sockets {
 		if !asked(s, targets) {
@@ -187,7 +188,7 @@ func names(t fdscan.Target, s *Socket, targets []fdscan.Target) bool {
 // Only leaves what processes with these pids hold. It is judged already, with
 // everybody in sight: what others hold is left out of the report only.
 func (a *Answer) Only(pids []int) {
-	a.PIDs = pids
+	a.Asked.PIDs, a.PIDs = pids, pids
 	theirs := func(p *fdscan.Process) bool { return p != nil && slices.Contains(pids, p.PID) }
 	a.Shown = slices.DeleteFunc(a.Shown, func(s *Socket) bool {
 		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !theirs(h.Process) })
