@@ -22,10 +22,7 @@ var _ = register(&Format{
 func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	b := bufio.NewWriter(w)
 	o := r.Outcome
-	title := "stray " + r.Command
-	for _, q := range r.Query {
-		title += " " + q
-	}
+	title := strings.TrimSpace("stray " + r.Command + " " + r.question())
 	fmt.Fprintf(b, "# %s\n\n%s, Linux %s, %s: %s.\n", escapeMarkdown(title), escapeMarkdown(o.Host.Name), escapeMarkdown(o.Host.Kernel),
 		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(r))
 	if run := o.Run; run != nil {
