@@ -18,7 +18,12 @@ var _ = register(&Format{
 	Write: writeMarkdown,
 })
 
-// writeMarkdown writes what CommonMark and GitHub's tables understand.
+// mostMarkdown is how many findings, sockets, or lines of a list are written
+// before the rest is counted: GitHub refuses a summary of more than 1 MiB.
+const mostMarkdown = 100
+
+// writeMarkdown writes what CommonMark and GitHub's tables understand, the
+// findings first.
 func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	b := bufio.NewWriter(w)
 	o := r.Outcome
@@ -34,8 +39,7 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 			fmt.Fprintf(b, "- %s\n", escapeMarkdown(strings.TrimSuffix(line, "\n")))
 		}
 	}
-	markdownSockets(b, o.Shown)
-	for _, f := range o.Findings {
+	for _, f := range o.Findings[:min(len(o.Findings), mostMarkdown)] {
 		fmt.Fprintf(b, "\n## %s %s: %s\n\n%s\n", f.Rule.ID, f.Severity, f.Rule.Name, escapeMarkdown(f.Message))
 		if len(f.Evidence) > 0 {
 			fmt.Fprintln(b)
@@ -47,13 +51,26 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 			fmt.Fprintf(b, "\n```sh\n%s\n```\n", strings.Join(clean(slices.Clone(f.Next)), "\n"))
 		}
 	}
+	more := func(n int, noun string) {
+		if n -= mostMarkdown; n > 0 {
+			fmt.Fprintf(b, "\nand %s more %s (-o json has them)\n", thousands(n), plural(n, noun))
+		}
+	}
+	more(len(o.Findings), "finding")
+	if r.Answer != nil || r.Connections != nil { // of others they are not the question
+		if len(o.Findings) > 0 && len(o.Shown) > 0 {
+			fmt.Fprint(b, "\n## Sockets\n")
+		}
+		more(markdownSockets(b, o.Shown), "row")
+	}
 	section := func(title string, n int, line func(i int) string) {
 		if n > 0 {
 			fmt.Fprintf(b, "\n## %s\n\n", title)
 		}
-		for i := range n {
+		for i := range min(n, mostMarkdown) {
 			fmt.Fprintf(b, "- %s\n", escapeMarkdown(line(i)))
 		}
+		more(n, "line")
 	}
 	gaps := gapLines(o.Gaps)
 	section("Not seen", len(gaps), func(i int) string { return gaps[i].String() })
@@ -82,13 +99,17 @@ func verdictText(a *inspect.Answer) string {
 // markdownCommand is how much of a command line a table shows, in columns.
 const markdownCommand = 120
 
-// markdownSockets writes a row for each holder.
-func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
+// markdownSockets writes a row for each holder, as long as there are not too many,
+// and counts them all.
+func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) (rows int) {
 	if len(sockets) == 0 {
-		return
+		return 0
 	}
 	fmt.Fprint(b, "\n| socket | state | pid | fd | close-on-exec | origin | command |\n|---|---|---|---|---|---|---|\n")
 	row := func(cells ...string) {
+		if rows++; rows > mostMarkdown {
+			return
+		}
 		for i := range cells {
 			cells[i] = escapeMarkdown(cells[i])
 		}
@@ -108,6 +129,7 @@ func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) {
 			row(name, string(s.State), "", "", "", "", "")
 		}
 	}
+	return rows
 }
 
 // tally is the outcome in a few words: what there is of each severity, and what
