@@ -409,6 +409,7 @@ func TestMarkdownIsText(t *testing.T) {
 			}
 			table := strings.HasPrefix(line, "|")
 			plain := regexp.MustCompile(`\\[^A-Za-z0-9 ]`).ReplaceAllString(line, "")
+			plain = regexp.MustCompile("`[^`]+`").ReplaceAllString(plain, "")
 			if strings.ContainsAny(plain, "`*[]<>~&") || strings.Contains(plain, "://") || table && strings.Count(plain, "|") != 8 || !table && strings.Contains(plain, "|") {
 				t.Errorf("%s: line %q", name, line)
 			}
@@ -418,6 +419,27 @@ func TestMarkdownIsText(t *testing.T) {
 		}
 		if blocks%2 != 0 {
 			t.Errorf("%s: %d ends of code blocks", name, blocks)
+		}
+	}
+}
+
+// What GitHub and GitLab make something of is in code, where nothing is left to
+// them, whatever is before it and behind it.
+func TestMarkdownCallsNobody(t *testing.T) {
+	r := results()["leak"]
+	for message, want := range map[string]string{
+		"pid 1 (@everyone) leaks":   "pid 1 `(@everyone)` leaks",
+		"@a @b":                     "`@a` `@b`",
+		"fixes #12, GH-7 and o/r#8": "fixes `#12,` `GH-7` and `o/r#8`",
+		"see www.example.org, !3":   "see `www.example.org,` `!3`",
+		"$x$ and $`y`$":             "`$x$` and `$`\\``y`\\``$`",
+		"a|@b|c":                    "`a`\\|`@b`\\|`c`",
+		"# 12 * @":                  "\\# 12 \\* @",
+		"unix:@x\ty":                "`unix:@x`\\\\`ty`",
+	} {
+		r.Outcome.Findings[0].Message = message
+		if text := render(t, r, "markdown", report.Style{}); !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("%q is not %q:\n%s", message, want, text)
 		}
 	}
 }
