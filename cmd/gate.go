@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"stray/inspect"
-	"stray/inspect/rules"
 	"stray/report"
 )
 
@@ -97,14 +95,22 @@ func (g *gate) readSettings(c *cobra.Command) error {
 	if !named {
 		g.ignoreFile = settingsFile
 	}
-	text, err := os.ReadFile(g.ignoreFile)
+	var text []byte
+	var err error
+	if named {
+		text, _, err = readRegular(g.ignoreFile, mostSettings, 0)
+	} else {
+		text, err = readUnnamed(g.ignoreFile)
+	}
 	switch {
 	case !named && errors.Is(err, fs.ErrNotExist):
 		return nil
+	case !named && err != nil:
+		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": "./" + settingsFile})+"\nfollows it nevertheless; /dev/null follows none", "read the ignore file: %s", err)
 	case err != nil:
 		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": ""}), "read the ignore file%s: %s", source(c, "ignore-file"), err)
 	}
-	g.settings, err = inspect.ParseSettings(text, rules.Find)
+	g.settings, err = parseSettings(text)
 	if err != nil {
 		return settingsError(g.ignoreFile, text, err)
 	}
@@ -119,6 +125,9 @@ func (g *gate) readSettings(c *cobra.Command) error {
 		g.baseline = g.settings.Baseline
 		if !filepath.IsAbs(g.baseline) {
 			g.baseline = filepath.Join(filepath.Dir(g.ignoreFile), g.baseline)
+		}
+		if (g.update || g.prune) && !beside(filepath.Dir(g.ignoreFile), g.baseline) {
+			return usageError(again(c, c.Flags().Args(), map[string]string{"baseline": g.baseline}), "%s names a baseline that is no file in its directory, and none is written there unless it is named: %s", g.ignoreFile, g.baseline)
 		}
 	}
 	return nil
@@ -149,7 +158,7 @@ func (g *gate) readBaseline(c *cobra.Command) error {
 	if g.baseline == "" {
 		return nil
 	}
-	data, err := os.ReadFile(g.baseline)
+	data, _, err := readRegular(g.baseline, mostBaseline, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && g.update:
 		g.known = &inspect.Baseline{}
