@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -154,6 +155,9 @@ func settingsError(path string, text []byte, err error) error {
 func (g *gate) readBaseline(c *cobra.Command) error {
 	if g.baseline == "" && (g.update || g.prune) {
 		g.baseline = baselineFile
+		if _, err := os.Lstat(g.baseline); err == nil && !beside(".", g.baseline) {
+			return usageError(again(c, c.Flags().Args(), map[string]string{"baseline": g.baseline}), "%s is no regular file, and none is written through it unless it is named", g.baseline)
+		}
 	}
 	if g.baseline == "" {
 		return nil

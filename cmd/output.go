@@ -27,7 +27,7 @@ type output struct {
 func (a *app) outputFlags(c *cobra.Command) *output {
 	o := a.formatFlags(c)
 	c.Flags().Lookup("output").Usage = "format: " + strings.Join(formatNames(), ", ")
-	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, all of them or none (repeatable)")
+	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, none before all are complete (repeatable)")
 	return o
 }
 
@@ -111,7 +111,7 @@ func (o *output) asked(c *cobra.Command) bool {
 	return o.isJSON() || c.Flags().Changed("output") || o.file != ""
 }
 
-// write writes r as the flags say: first the files, all of them or none.
+// write writes r as the flags say: first the files.
 func (o *output) write(stdout io.Writer, r *report.Result) error {
 	f := report.Find(o.format)
 	files, err := o.files(r)

@@ -56,7 +56,7 @@ func TestSettingsThatAreNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		strings.Repeat("[", 100_000):                "it goes too deep",
+		strings.Repeat("[", 100_000):                 "it goes too deep",
 		strings.Repeat("# long\n", mostSettings/7+1): "is longer than",
 	} {
 		if err := os.WriteFile(settingsFile, []byte(text), 0o600); err != nil {
