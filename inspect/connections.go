@@ -191,7 +191,7 @@ func NewPileFinding(r *Rule, h fdscan.Host, p *Pile, message string) Finding {
 	s := p.Members[0]
 	f := Finding{
 		Rule: r, Severity: p.Worst.Severity, Process: p.Process, FD: p.FD, Inode: s.Inode, Message: message,
-		Evidence: p.Worst.Evidence, Next: []string{"stray explain " + r.ID},
+		Evidence: p.Worst.Evidence, Next: []string{"stray explain " + r.ID}, Sockets: p.Members,
 	}
 	name := ""
 	if p.Process != nil {

@@ -121,6 +121,8 @@ func TestMatch(t *testing.T) {
 		"{path: 'pipe:*'}":                "pipe",
 		"{kind: pipe}":                    "pipe",
 		"{kind: socket}":                  "tcp peer unix",
+		"{kind: inet}":                    "tcp peer",
+		"{kind: unix}":                    "unix",
 		"{kind: regular, program: web}":   "file",
 		"{kind: regular, program: sleep}": "",
 	} {
@@ -137,6 +139,29 @@ func TestMatch(t *testing.T) {
 			if s.By != inspect.ByIgnore || s.Reason != "r" {
 				t.Errorf("%s: %+v", match, s)
 			}
+		}
+	}
+}
+
+// A finding about several things is ignored when an entry is about each of them.
+func TestMatchOfSeveral(t *testing.T) {
+	for match, want := range map[string]string{
+		"{program: web}":    "descriptors",
+		"{kind: pipe}":      "",
+		"{kind: regular}":   "",
+		"{port: 8080}":      "",
+		"{port: 8080-8081}": "sockets",
+		"{kind: inet}":      "sockets",
+	} {
+		o := gateScene()
+		web := o.Descriptors[0].Process
+		o.Findings = []inspect.Finding{
+			{Rule: rules.Find("FD105"), Process: web, FD: 7, Descriptors: o.Descriptors, Fingerprint: "descriptors"},
+			{Rule: rules.Find("FD105"), FD: -1, Sockets: o.Sockets[:2], Fingerprint: "sockets"},
+		}
+		o.Ignore(ignoring(t, "ignore:\n  - {rule: FD105, reason: r, match: "+match+"}\n"))
+		if diff := cmp.Diff(strings.Fields(want), suppressed(o), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", match, diff)
 		}
 	}
 }

@@ -95,8 +95,12 @@ type Finding struct {
 	TID      int
 	FD       int
 	Inode    uint64
-	Message  string
-	Evidence []string
+	// Descriptors or Sockets are what the finding is about where that is more
+	// than FD and Inode tell.
+	Descriptors []*fdscan.Descriptor
+	Sockets     []*Socket
+	Message     string
+	Evidence    []string
 	// Next are commands to run, most useful first.
 	Next []string
 	// Fingerprint is equal for the same fault after a restart: it is made of
