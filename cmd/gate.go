@@ -79,6 +79,11 @@ func (g *gate) check(c *cobra.Command) error {
 	if _, err := readFailOn(c, g.failOn); err != nil {
 		return err
 	}
+	for name, value := range map[string]string{"baseline": g.baseline, "ignore-file": g.ignoreFile} {
+		if c.Flags().Changed(name) && value == "" {
+			return usageError(again(c, c.Flags().Args(), map[string]string{name: ""}), "--%s needs a value", name)
+		}
+	}
 	if g.update && g.prune {
 		return usageError(again(c, c.Flags().Args(), map[string]string{"prune-baseline": ""}), "--update-baseline takes out what is gone, too: --prune-baseline is for that alone")
 	}

@@ -72,6 +72,13 @@ func (o *output) check(c *cobra.Command) error {
 	default:
 		return usageError(again(c, c.Flags().Args(), map[string]string{"color": "never"}), "unknown value %q for --color%s: auto, always or never", o.color, source(c, "color"))
 	}
+	without := again(c, c.Flags().Args(), map[string]string{"output-file": ""})
+	switch {
+	case o.file == "-":
+		return usageError(without, "--output-file writes a file: the standard output is what there is without it")
+	case o.file == "" && c.Flags().Changed("output-file"):
+		return usageError(without, "--output-file needs a value")
+	}
 	return o.checkReports(c)
 }
 

@@ -201,7 +201,11 @@ func (p settingsParser) entry(n ast.Node) (*Ignore, error) {
 	}
 	err := pairs(n, "an entry", func(key string, kv *ast.MappingValueNode) error {
 		if key == "match" {
-			return pairs(kv.Value, "match", func(key string, kv *ast.MappingValueNode) error { return i.addCondition(key, kv) })
+			err := pairs(kv.Value, "match", func(key string, kv *ast.MappingValueNode) error { return i.addCondition(key, kv) })
+			if err == nil && len(i.Match) == 0 {
+				err = at(kv.Value, "match has no condition", "without match, the entry is for the rule as a whole")
+			}
+			return err
 		}
 		if !slices.Contains([]string{"rule", "reason", "expires"}, key) {
 			return at(kv.Key, fmt.Sprintf("unknown key %q", key), "an entry has rule, match, reason and expires")
