@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -279,9 +278,4 @@ func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about
 // program names a process's program independently of its pid, and of the
 // directory that it was built or installed in: a baseline is kept beside the
 // source, and has to hold in the next checkout too.
-func program(p *fdscan.Process) string {
-	if p.Exe != "" {
-		return path.Base(p.Exe)
-	}
-	return p.Comm
-}
+func program(p *fdscan.Process) string { return fdscan.ProgramName(p.Exe, p.Comm, p.Cmdline) }

@@ -3,9 +3,9 @@ package report
 import (
 	"cmp"
 	"maps"
-	"path"
 	"slices"
 
+	"stray/fdscan"
 	"stray/inspect"
 )
 
@@ -264,10 +264,11 @@ func value(n *int) int {
 
 // programOf names the program of a process.
 func programOf(p Process) string {
+	exe := ""
 	if p.Exe != nil {
-		return path.Base(*p.Exe)
+		exe = *p.Exe
 	}
-	return p.Comm
+	return fdscan.ProgramName(exe, p.Comm, p.Cmdline)
 }
 
 // newTableChange is nil when nothing has changed.
