@@ -123,7 +123,7 @@ func markdownSockets(b *bufio.Writer, sockets []*inspect.Socket) (rows int) {
 		}
 		for _, h := range s.Holders {
 			cells := holderCells(h)
-			command := cmp.Or(strings.Join(h.Process.Cmdline, " "), h.Process.Comm)
+			command := cmp.Or(commandLine(h.Process), h.Process.Comm)
 			row(name, string(s.State), cells[0], cells[2], cells[5], cells[6], cut(Printable(command), markdownCommand))
 		}
 		if len(s.Holders) == 0 {
