@@ -324,9 +324,21 @@ func compareListening(before, after []Socket) []ListeningChange {
 		}
 	}
 	slices.SortFunc(changes, func(a, b ListeningChange) int {
-		return cmp.Or(cmp.Compare(b.New-b.Old, a.New-a.Old), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(endpointWord(a.Local), endpointWord(b.Local)), cmp.Compare(a.State, b.State))
+		came := func(c ListeningChange) int { return cmp.Compare(c.Old, c.New) }
+		return cmp.Or(came(a)-came(b), cmp.Compare(a.Protocol, b.Protocol), compareEndpoints(a.Local, b.Local), cmp.Compare(a.State, b.State))
 	})
 	return changes
+}
+
+// compareEndpoints orders ports by their number, and what has none by its name.
+func compareEndpoints(a, b Endpoint) int {
+	port := func(e Endpoint) uint16 {
+		if e.Port == nil {
+			return 0
+		}
+		return *e.Port
+	}
+	return cmp.Or(cmp.Compare(port(a), port(b)), cmp.Compare(endpointWord(a), endpointWord(b)))
 }
 
 // compareConnections counts connections in the namespace of the caller by their

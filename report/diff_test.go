@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -350,6 +351,41 @@ func TestQuestionIsTold(t *testing.T) {
 	} {
 		if text := render(t, r, format, report.Style{}); !strings.Contains(text, want) {
 			t.Errorf("%s lacks %s:\n%s", format, want, text)
+		}
+	}
+}
+
+// Listeners that came are before those that went, by protocol and port, however
+// many share an address.
+func TestOrderOfListeners(t *testing.T) {
+	listener := func(protocol, address string, port uint16) report.Socket {
+		s := report.Socket{Protocol: &protocol, State: "LISTEN", NetNSIsMine: true}
+		if protocol == "unix" {
+			s.Local.Path = &address
+		} else {
+			s.Local = report.Endpoint{Address: &address, Port: &port}
+		}
+		return s
+	}
+	some := []report.Socket{
+		listener("unix", "/run/x", 0), listener("tcp", "0.0.0.0", 10_000), listener("tcp", "0.0.0.0", 10_000), listener("tcp", "0.0.0.0", 9000), listener("udp", "0.0.0.0", 53),
+	}
+	for name, sides := range map[string][2][]report.Socket{"came": {nil, some}, "went": {some, nil}} {
+		var documents [2]report.Document
+		for i := range documents {
+			documents[i].Command, documents[i].Evaluated, documents[i].Sockets = "scan", []string{"FD101"}, append(sides[i], listener("tcp", "::1", uint16(1+i)))
+		}
+		var got []string
+		for _, c := range report.Compare("", &documents[0], &documents[1]).Listening {
+			word := c.Protocol
+			if c.Local.Port != nil {
+				word = fmt.Sprintf("%s:%d", word, *c.Local.Port)
+			}
+			got = append(got, word)
+		}
+		want := map[string]string{"came": "tcp:2 tcp:9000 tcp:10000 udp:53 unix tcp:1", "went": "tcp:2 tcp:1 tcp:9000 tcp:10000 udp:53 unix"}[name]
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (p *page) connections() error {
 			return err
 		}
 		if more := len(g.Sockets) - len(rows); more > 0 {
-			p.line("  and %d more (-o wide shows them)", more)
+			p.line("  and %s more (-o wide shows them)", thousands(more))
 		}
 	}
 	if p.blocks > 0 {
@@ -297,7 +297,7 @@ func (p *page) sum() {
 	}
 	switch {
 	case wrong > 0:
-		p.say(nil, fmt.Sprintf("something is to be said of %d%s; looked at %s", wrong, which, looked))
+		p.say(nil, fmt.Sprintf("something is to be said of %s%s; looked at %s", thousands(wrong), which, looked))
 	case !p.outcome.Complete:
 		p.say(p.paint.yellow.Sprint, "nothing wrong was seen, but not everything could be looked at; looked at "+looked)
 	case which != "":
@@ -308,7 +308,7 @@ func (p *page) sum() {
 }
 
 // many counts things.
-func many(n int, noun string) string { return fmt.Sprintf("%d %s", n, plural(n, noun)) }
+func many(n int, noun string) string { return thousands(n) + " " + plural(n, noun) }
 
 func join(first string, more ...string) string {
 	return strings.Join(slices.Insert(more, 0, cmp.Or(first, "-")), "; ")
