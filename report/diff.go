@@ -242,6 +242,13 @@ func compareTables(before, after *Document) []TableChange {
 	if !covers(before, after) || !covers(after, before) || len(before.Tables) == 0 || len(after.Tables) == 0 {
 		clear(programs)
 	}
+	if judged(before) != judged(after) { // scan --fds tells kinds apart that are one elsewhere
+		for i := range changes {
+			changes[i].Kinds = []KindChange{}
+		}
+		changes = slices.DeleteFunc(changes, func(c TableChange) bool { return c.Open.Old == c.Open.New })
+		clear(programs)
+	}
 	for name, sides := range programs {
 		if c := newTableChange(name, sides[0], sides[1]); c != nil {
 			changes = append(changes, *c)

@@ -286,7 +286,7 @@ func TestDiffOfOtherQuestions(t *testing.T) {
 		"all connections":         {conns(true), conns(true), "new gone tables listeners connections"},
 		"those that are not well": {conns(false), conns(false), "new gone tables"},
 		"another command":         {everything, conns(true), "new gone tables"},
-		"nothing judged before":   {func(d *report.Document) { d.Evaluated = nil }, everything, "gone tables"},
+		"nothing judged before":   {func(d *report.Document) { d.Evaluated = nil }, everything, "gone"},
 		"starved before": {func(d *report.Document) {
 			d.Evaluated, d.NotEvaluated = nil, []report.Unevaluated{{Rule: "FD101"}}
 		}, everything, "gone tables listeners"},
@@ -387,5 +387,22 @@ func TestOrderOfListeners(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v, want %s", name, got, want)
 		}
+	}
+}
+
+// A list of descriptors tells kinds apart that are one where they are judged: that
+// is no growth.
+func TestDiffOfListAndScan(t *testing.T) {
+	document := func(evaluated []string, open int, kinds map[string]int) *report.Document {
+		d := &report.Document{Tables: []report.Table{{PID: 4, Open: open, Kinds: kinds, Process: report.Process{PID: 4, Comm: "web"}}}}
+		d.Command, d.Host.BootID, d.Evaluated = "scan", "boot", evaluated
+		return d
+	}
+	list := document(nil, 3, map[string]int{"character": 3})
+	if d := report.Compare("", list, document([]string{"FD101"}, 3, map[string]int{"regular": 3})); len(d.Tables) != 0 {
+		t.Errorf("%+v", d.Tables)
+	}
+	if d := report.Compare("", list, document([]string{"FD101"}, 5, map[string]int{"regular": 5})); len(d.Tables) != 1 || len(d.Tables[0].Kinds) != 0 || d.Tables[0].Open.New != 5 {
+		t.Errorf("%+v", d.Tables)
 	}
 }
