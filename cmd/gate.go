@@ -112,7 +112,7 @@ func (g *gate) readSettings(c *cobra.Command) error {
 	case !named && errors.Is(err, fs.ErrNotExist):
 		return nil
 	case !named && err != nil:
-		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": "./" + settingsFile})+"\nfollows it nevertheless; /dev/null follows none", "read the ignore file: %s", err)
+		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": os.DevNull})+"\nreads none", "read the ignore file: %s", err)
 	case err != nil:
 		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": ""}), "read the ignore file%s: %s", source(c, "ignore-file"), err)
 	}

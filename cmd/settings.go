@@ -63,13 +63,13 @@ func readUnnamed(path string) ([]byte, error) {
 	}
 	text, info, err := readRegular(path, mostSettings, unix.O_NOFOLLOW)
 	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link, and root follows none that nobody has named", path)
+		return nil, fmt.Errorf("%s is a symbolic link, and root follows none but by name: --ignore-file ./%[1]s", path)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if owner := info.Sys().(*syscall.Stat_t).Uid; !trusted(owner) {
-		return nil, fmt.Errorf("%s belongs to user %d, and root follows nobody else's unless it is named", path, owner)
+		return nil, fmt.Errorf("%s belongs to user %d, and root follows nobody else's but by name: --ignore-file ./%[1]s", path, owner)
 	}
 	return text, nil
 }

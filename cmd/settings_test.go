@@ -92,7 +92,7 @@ func TestSettingsOfOthers(t *testing.T) {
 	if err := os.Chown(settingsFile, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
-	refusal(t, checkGate(t), "belongs to user 12345", "scan --ignore-file ./.stray.yaml")
+	refusal(t, checkGate(t), "belongs to user 12345", ": --ignore-file ./.stray.yaml", "scan --ignore-file /dev/null")
 	if err := checkGate(t, "--ignore-file", "./.stray.yaml"); err != nil {
 		t.Error(err)
 	}
