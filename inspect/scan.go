@@ -73,8 +73,10 @@ func (s *Socket) key() socketKey {
 }
 
 // Limit leaves of an outcome what concerns processes with these pids and their
-// descendants. It is judged already, with everybody in sight.
-func (o *Outcome) Limit(pids []int) {
+// descendants. It is judged already, with everybody in sight. It returns those of
+// the pids that nothing is known of, since they have no descriptor table that
+// could be read; their outcome is not complete.
+func (o *Outcome) Limit(pids []int) (unseen []int) {
 	o.PIDs = Descendants(o.Snapshot, pids)
 	theirs := func(p *fdscan.Process) bool { return p != nil && slices.Contains(o.PIDs, p.PID) }
 	o.Shown = slices.DeleteFunc(o.Shown, func(s *Socket) bool {
@@ -84,6 +86,17 @@ func (o *Outcome) Limit(pids []int) {
 	o.Tables = slices.DeleteFunc(o.Tables, func(t *fdscan.Table) bool { return !theirs(t.Process) })
 	o.Descriptors = slices.DeleteFunc(o.Descriptors, func(d *fdscan.Descriptor) bool { return !theirs(d.Process) })
 	o.Findings = slices.DeleteFunc(o.Findings, func(f Finding) bool { return !theirs(f.Process) })
+	for _, pid := range pids {
+		if slices.ContainsFunc(o.Tables, func(t *fdscan.Table) bool { return t.Process.PID == pid }) {
+			continue
+		}
+		unseen = append(unseen, pid)
+		o.Complete = false
+		if !slices.ContainsFunc(o.Gaps, func(g fdscan.Gap) bool { return g.PID == pid && g.Scope == fdscan.ScopeHolders }) {
+			o.Gaps = append(o.Gaps, fdscan.Gap{Op: "list the descriptors", PID: pid, FD: -1, Err: "it has ended, or is the kernel's own", Scope: fdscan.ScopeHolders})
+		}
+	}
+	return unseen
 }
 
 // Descendants returns pids and those of all their living descendants, sorted.
@@ -96,6 +109,8 @@ func Descendants(snap *fdscan.Snapshot, pids []int) (all []int) {
 			}
 		}
 	}
+	// What has ended has no descendants, and was asked for all the same.
+	all = append(all, pids...)
 	slices.Sort(all)
-	return all
+	return slices.Compact(all)
 }
