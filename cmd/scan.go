@@ -82,8 +82,8 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err != nil {
 		return lookupError(c, err)
 	}
-	outcome := inspect.Scan(snap, rules.All())
-	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All()}))
+	outcome := inspect.Scan(snap, rules.All(), s.pids...)
+	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All(), PIDs: inspect.Descendants(snap, s.pids)}))
 	var unseen []int
 	if len(s.pids) > 0 {
 		unseen = outcome.Limit(s.pids)

@@ -29,7 +29,7 @@ type Group struct {
 type Examination struct {
 	Limits Limits
 	Rules  []*Rule
-	// PIDs are the processes that the snapshot was limited to; empty for all.
+	// PIDs are the processes that are asked about; empty for all.
 	PIDs []int
 	// All shows what is well too.
 	All bool
@@ -46,6 +46,7 @@ func JudgeConnections(snap *fdscan.Snapshot, e Examination) *Connections {
 	for _, s := range snap.Sockets {
 		c.Sockets = append(c.Sockets, unjudged(s))
 	}
+	c.foremost(e.PIDs)
 	c.Examine(e.Limits)
 	for _, s := range c.Sockets {
 		if e.All || len(s.Diagnoses) > 0 {

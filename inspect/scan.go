@@ -7,9 +7,11 @@ import (
 	"stray/fdscan"
 )
 
-// Scan judges what a survey of the machine has found.
-func Scan(snap *fdscan.Snapshot, rules []*Rule) *Outcome {
+// Scan judges what a survey of the machine has found. It is about processes with
+// these pids and their descendants, about all if there are none; see Limit.
+func Scan(snap *fdscan.Snapshot, rules []*Rule, pids ...int) *Outcome {
 	o := &Outcome{View: Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete}
+	o.foremost(Descendants(snap, pids))
 	o.Sight |= SightTables
 	for _, s := range o.Sockets {
 		if s.IsPort() || slices.ContainsFunc(s.Holders, func(h *Holder) bool { return h.Origin.Leak }) {
@@ -97,6 +99,28 @@ func (o *Outcome) Limit(pids []int) (unseen []int) {
 		}
 	}
 	return unseen
+}
+
+// foremost puts what processes with these pids hold before what others do: a
+// finding about what several hold names the first of them, which so is one that
+// was asked for.
+func (v *View) foremost(pids []int) {
+	if len(pids) == 0 {
+		return
+	}
+	order := func(p, q *fdscan.Process) int {
+		switch a, b := slices.Contains(pids, p.PID), slices.Contains(pids, q.PID); {
+		case a && !b:
+			return -1
+		case b && !a:
+			return 1
+		}
+		return 0
+	}
+	for _, s := range v.Sockets {
+		slices.SortStableFunc(s.Holders, func(a, b *Holder) int { return order(a.Process, b.Process) })
+	}
+	slices.SortStableFunc(v.Descriptors, func(a, b *fdscan.Descriptor) int { return order(a.Process, b.Process) })
 }
 
 // Descendants returns pids and those of all their living descendants, sorted.

@@ -337,3 +337,33 @@ func TestLimit(t *testing.T) {
 		t.Errorf("%d tables, pids %v", len(o.Tables), o.PIDs)
 	}
 }
+
+// Of several holders the one that was asked for is named, whichever came first.
+func TestLimitToTheSecondHolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(file, make([]byte, 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	role := proctest.Start(t, `open `+file+` cloexec=1 ; unlink `+file+`
+		listen tcp4 127.0.0.1:0 cloexec=1 name=web ; connect tcp4 web name=client cloexec=1 ; accept web name=server cloexec=1
+		send client 10 ; close server ; close web
+		fork { serve pause }`)
+	c := roles(role)
+	c.scans(t, c.told, "FD205 note a", "FD206 warning a")
+	for _, pid := range []int{role.PID, role.Children[0].PID} {
+		snap, err := (&fdscan.Scanner{}).Survey(t.Context(), fdscan.SurveyQuestion{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := inspect.Scan(snap, rules.All(), pid)
+		o.Limit([]int{pid})
+		if diff := cmp.Diff([]string{"FD205 note " + c[pid], "FD206 warning " + c[pid]}, c.told(o)); diff != "" {
+			t.Errorf("pid %d (-want +got):\n%s", pid, diff)
+		}
+		for _, f := range o.Findings {
+			if !strings.HasPrefix(f.Message, fmt.Sprintf("pid %d ", pid)) {
+				t.Errorf("of pid %d it says %q", pid, f.Message)
+			}
+		}
+	}
+}

@@ -130,9 +130,11 @@ func inheritedWith(c *Socket, listeners []*Socket) {
 }
 
 // Who answers who holds targets, from a snapshot that was taken for them. With
-// all, connections that a listener explains are shown too.
-func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
+// all, connections that a listener explains are shown too. It is about processes
+// with these pids, about everybody if there are none; see Only.
+func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool, pids ...int) *Answer {
 	a := &Answer{Outcome: Outcome{View: Judge(snap)}, Targets: targets, Explained: map[fdscan.State]int{}}
+	a.foremost(pids)
 	listeners := listenersOf(a.Sockets)
 	for _, s := range a.Sockets {
 		if !asked(s, targets) {
