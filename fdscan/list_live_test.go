@@ -65,13 +65,13 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ script, one, other string }{
-		"pipe":    {"pipe name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"unix":    {"pair name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"pty":     {"pty name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"loop":    {"listen tcp4 " + here + " name=web; connect tcp4 web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"udp":     {"bind udp4 " + here + " name=web; connect udp4 web name=end; fork { close end; serve sleep }; close web", "", ""},
-		"fifo":    {"open " + fifo + " flags=nonblock name=end; open " + fifo + " write=1 name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
-		"session": {"listen unix @stray-peers name=web; connect unix web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"pipe":  {"pipe name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"unix":  {"pair name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"pty":   {"pty name=end; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"loop":  {"listen tcp4 " + here + " name=web; connect tcp4 web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"udp":   {"bind udp4 " + here + " name=web; connect udp4 web name=end; fork { close end; serve sleep }; close web", "", ""},
+		"fifo":  {"open " + fifo + " flags=nonblock name=end; open " + fifo + " write=1 name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
+		"named": {"listen unix @stray-peers name=web; connect unix web name=end; accept web name=end2; fork { close end; serve sleep }; close end2", "end", "end2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			role := proctest.Start(t, test.script)

@@ -45,8 +45,8 @@ func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, erro
 	return l.snap, nil
 }
 
-// survey is what a lookup knows besides when it looks at the whole machine. All
-// methods can be called on nil.
+// survey is what a lookup knows besides when it looks at the whole machine. What
+// reads tables calls its methods in any case; those do nothing on nil.
 type survey struct {
 	// ports says that listeners and bound sockets are wanted; selected are the
 	// inodes of connections that are.
@@ -133,6 +133,12 @@ func (v *survey) list(c listed) {
 	if v != nil && v.listing && c.inode != 0 {
 		v.listed = append(v.listed, c)
 	}
+}
+
+// isAlone reports a connection that one descriptor has: it tells of a listener
+// that it is used, and its own flags do not matter.
+func (v *survey) isAlone(s *Socket) bool {
+	return v != nil && s.State != Listen && s.State != Bound && len(s.Holders) == 1
 }
 
 // mark returns a function that forgets what has been listed since.

@@ -10,7 +10,7 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -45,7 +45,7 @@ type Run struct {
 	// Snapshot has the listeners and bound sockets of the survivors with all who
 	// hold them, the host, and what could not be seen.
 	Snapshot *fdscan.Snapshot
-	// Unread are the descriptor tables that could not be read, one for each reason.
+	// Unread is what could not be read of the tree, once for each reason.
 	Unread []fdscan.Gap
 	// Unprivileged is a program with the setuid or setgid bit, or capabilities,
 	// that got no privilege, because somebody without CAP_SYS_PTRACE followed it
@@ -53,7 +53,10 @@ type Run struct {
 	// none.
 	Unprivileged    *fdscan.Process
 	NoNewPrivileges bool
-	left            []int // pidfds of the survivors
+	// FailedTracer is a program that failed and that traces others, as strace and
+	// gdb do, which what is followed cannot be; nil for none.
+	FailedTracer *fdscan.Process
+	left         []int // pidfds of the survivors
 }
 
 // Start runs the command to its end. The error is for what has kept it from
@@ -92,18 +95,16 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	r.Status, r.Duration, r.Processes, r.Unprivileged = end.Status, end.Took, t.total, t.unprivileged
+	r.FailedTracer = t.failedTracer
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
-	err = r.survivors(ctx, t, end.Survivors)
+	r.survivors(ctx, t, end.Survivors)
 	release()
 	t.reap()
-	if err != nil {
-		return nil, err
-	}
-	for _, g := range t.gaps {
-		r.Unread = append(r.Unread, g)
-		r.Snapshot.HoldersComplete = false
+	for _, reason := range slices.Sorted(maps.Keys(t.gaps)) {
+		r.Unread = append(r.Unread, t.gaps[reason])
 	}
 	r.Snapshot.Gaps = append(r.Snapshot.Gaps, r.Unread...)
+	r.Snapshot.HoldersComplete = r.Snapshot.HoldersComplete && len(r.Unread) == 0
 	return r, nil
 }
 
@@ -113,7 +114,7 @@ var procRoot = (&fdscan.Scanner{}).ProcRoot()
 
 // survivors looks at the processes that are left. Others cannot hold what these
 // have opened, unless somebody has sent it to them.
-func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
+func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 	slices.Sort(pids)
 	r.Snapshot = t.reader.Snapshot()
 	var targets []fdscan.Target
@@ -129,14 +130,14 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
 		targets = append(targets, sockets...)
 	}
 	if len(targets) == 0 {
-		return nil
+		return
 	}
 	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets, PIDs: pids})
 	if err != nil {
-		return fmt.Errorf("look at what is left behind: %w", err)
+		r.Unread = append(r.Unread, fdscan.Gap{Op: "look up the sockets that are left", PID: pids[0], FD: -1, Err: err.Error(), Scope: fdscan.ScopeHolders})
+		return
 	}
 	r.Snapshot = snap
-	return nil
 }
 
 // survivor looks at what a process that is left holds of what others wait for.

@@ -295,8 +295,11 @@ import fcntl, os, socket, sys, time
 if os.fork():
     os._exit(0)
 os.setsid()
+parent = os.getpid()
 if os.fork():
     os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.001)
 for fd in 0, 1, 2:
     os.close(fd)
 os.open("/dev/null", os.O_RDWR); os.dup(0); os.dup(0)

@@ -101,10 +101,9 @@ func (t *tree) see(pid, parent int) {
 	}
 }
 
-// same reports that nothing tells two images apart.
-func (i *image) same(o *image) bool {
-	return i.exe == o.exe && i.comm == o.comm && slices.Equal(i.argv, o.argv)
-}
+// same reports that nothing tells two images apart. In the midst of an exec the
+// name is the new one already, and these are not.
+func (i *image) same(o *image) bool { return i.exe == o.exe && slices.Equal(i.argv, o.argv) }
 
 // forget drops the processes that have ended, and reaps those that have become
 // children of this one. The command itself is left to its caller.

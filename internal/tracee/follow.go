@@ -76,19 +76,36 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 		err      error
 	}
 	done := make(chan result)
-	go func() {
-		// The kernel lets go of whatever is seized when this thread ends, which
-		// it does with the goroutine.
-		runtime.LockOSThread()
+	go onOwnThread(func() {
 		f := &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
 		followed, err := f.follow(c)
 		done <- result{followed, err}
 		if err == nil {
 			<-f.release
 		}
-	}()
+	})
 	r := <-done
 	return r.followed, r.err
+}
+
+// onOwnThread calls f on a thread that ends with it: then the kernel lets go of
+// whatever that has seized.
+func onOwnThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	// The main thread ends with the process only. As long as it is locked here,
+	// another goroutine is on another one.
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-done
 }
 
 // followOptions are set on every followed thread.
@@ -274,7 +291,8 @@ func (f *follower) identify(tid int) *followed {
 	}
 	p := &followed{pid: pid}
 	f.adopt(tid, p)
-	f.watcher.Forked(parent, pid, false)
+	shared, err := sharesTable(parent, pid)
+	f.watcher.Forked(parent, pid, shared && err == nil)
 	return p
 }
 
@@ -309,7 +327,6 @@ func (f *follower) exiting(p *followed, tid int) {
 		status, _ := eventMessage(tid)
 		f.watcher.Exiting(p.pid, tid, unix.WaitStatus(status))
 	}
-	f.orphaned()
 }
 
 // gone deals with a thread of which nothing is left. Of a leader that is told
