@@ -218,5 +218,13 @@ func UnseenHealth(v *View) string {
 	if !v.TablesComplete {
 		return "a socket table could not be read whole"
 	}
-	return ""
+	i := slices.IndexFunc(v.Gaps, func(g fdscan.Gap) bool { return g.Scope == fdscan.ScopeElsewhere })
+	if i < 0 {
+		return ""
+	}
+	text := "the sockets of another network namespace could not be read"
+	if needs := v.Gaps[i].Needs; needs != "" {
+		text += " (needs " + needs + ")"
+	}
+	return text
 }

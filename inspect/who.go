@@ -301,21 +301,26 @@ func Ephemeral(h fdscan.Host, port uint16) bool {
 	return port >= h.Bind.EphemeralLow && port <= h.Bind.EphemeralHigh && h.Bind.EphemeralLow > 0
 }
 
-// UnreadHolders says how many processes could not be read, and what would make
-// them readable; "" when all were.
+// UnreadHolders says how many processes could not be read, or that some could not
+// even be seen, and what would make them readable; "" when all were.
 func UnreadHolders(snap *fdscan.Snapshot) string {
-	n, needs := 0, ""
+	n, hidden, needs := 0, false, ""
 	for _, g := range snap.Gaps {
-		if g.Scope == fdscan.ScopeHolders && g.PID != 0 {
-			n++
+		if g.Scope == fdscan.ScopeHolders {
 			needs = g.Needs
+			hidden = hidden || g.PID == 0
+			if g.PID != 0 {
+				n++
+			}
 		}
 	}
-	if n == 0 {
-		return ""
-	}
 	text := fmt.Sprintf("the descriptors of %d processes could not be read", n)
-	if n == 1 {
+	switch {
+	case n == 0 && !hidden:
+		return ""
+	case n == 0:
+		text = "not every process could be seen"
+	case n == 1:
 		text = "the descriptors of 1 process could not be read"
 	}
 	if needs != "" {

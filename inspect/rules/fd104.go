@@ -77,7 +77,7 @@ hand over; what is standard input or output.`,
 		return findings
 	},
 	Starved: func(v *inspect.View) string {
-		if slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool { return !s.IsPort() && len(s.Holders) > 0 }) {
+		if v.Sight&inspect.SightTables != 0 || slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool { return !s.IsPort() && len(s.Holders) > 0 }) {
 			return inspect.UnreadHolders(v.Snapshot)
 		}
 		return ""
