@@ -25,6 +25,9 @@ func (l *lookup) fillTables() {
 	}
 	for i, t := range l.survey.tables {
 		p := l.snap.Processes[t.PID]
+		if t.Partial {
+			continue // how many it has is not known
+		}
 		if t.TID != 0 {
 			p, limits[i] = l.process(t.PID), l.openLimit(t.PID)
 		} else if read[i] == nil {

@@ -253,12 +253,19 @@ func (s *shard) tell(r Ref) {
 }
 
 // leaderHas reports whether a thread's descriptor leads where that of the same
-// number in the process's table does.
+// number in the process's table does, or has been closed or replaced meanwhile.
 func (s *shard) leaderHas(r Ref) bool {
 	name := "fd/" + strconv.Itoa(r.FD)
-	thread, err1 := os.Readlink(s.name(r.PID, r.TID, name))
-	leader, err2 := os.Readlink(s.name(r.PID, 0, name))
-	return err1 == nil && err2 == nil && thread == leader
+	before, err := os.Readlink(s.name(r.PID, r.TID, name))
+	if err != nil {
+		return true
+	}
+	leader, err := os.Readlink(s.name(r.PID, 0, name))
+	if err == nil && leader == before {
+		return true
+	}
+	after, err := os.Readlink(s.name(r.PID, r.TID, name))
+	return err != nil || after != before
 }
 
 // file compares the file behind a link with those wanted.
