@@ -75,11 +75,9 @@ func (l *lookup) isStandard(p *Process, e Entry, table []Entry) bool {
 // are of one open file description. Where that cannot be asked, a socket or pipe
 // is taken to have one only.
 func (l *lookup) sameFile(p, q *Process, a, b Entry) bool {
-	const kcmpFile = 0 // KCMP_FILE of kcmp(2), Linux 3.5
 	if !l.Detached {
-		r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(p.PID), uintptr(q.PID), kcmpFile, uintptr(a.FD), uintptr(b.FD), 0)
-		if errno == 0 {
-			return r == 0
+		if order, err := compareFiles(p.PID, int(a.FD), q.PID, int(b.FD)); err == nil {
+			return order == 0
 		}
 	}
 	return a.has(entrySocket) || kinds[a.kind] == Pipe

@@ -140,6 +140,13 @@ func compareTables(a, b int) (order int, err error) {
 	return kcmp(uintptr(a), uintptr(b), kcmpFiles, 0, 0)
 }
 
+// compareFiles orders the open file descriptions of two descriptors, each of a
+// thread: 0 when they are one (kcmp(2), KCMP_FILE, Linux 3.5).
+func compareFiles(a, fdA, b, fdB int) (order int, err error) {
+	const kcmpFile = 0
+	return kcmp(uintptr(a), uintptr(b), kcmpFile, uintptr(fdA), uintptr(fdB))
+}
+
 // kcmp orders two objects of the kernel of one kind, of two threads: 0 when they
 // are one.
 func kcmp(a, b, kind, first, second uintptr) (order int, err error) {
