@@ -204,6 +204,14 @@ var scanStories = map[string]struct {
 		send client 10 ; close server`,
 		`FD206 warning a`,
 	},
+	"FD206 a connect that was refused": {
+		`bind tcp4 127.0.0.1:0 cloexec=1 name=nobody ; connect tcp4 nobody nonblock=1 cloexec=1`,
+		`FD206 note a`,
+	},
+	"FD206 nothing was sent before the reset": {
+		`listen tcp4 127.0.0.1:0 cloexec=1 name=web ; connect tcp4 web name=client cloexec=1 ; close web`,
+		`FD206 warning a`,
+	},
 	"not FD206: fresh, bound, and connected": {
 		`socket tcp4 ; socket tcp6 ; socket udp4 ; bind tcp4 127.0.0.1:0
 		listen tcp4 127.0.0.1:0 cloexec=1 name=web ; connect tcp4 web cloexec=1 ; accept web cloexec=1`,
