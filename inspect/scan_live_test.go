@@ -2,7 +2,6 @@ package inspect_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,15 +245,27 @@ func TestHeldInARing(t *testing.T) {
 	c.scans(t, c.told, "FD401 note a")
 }
 
-// freeAddress is an address of a port that nobody has now.
-func freeAddress(t *testing.T) string {
+// reserve keeps an address for sockets with SO_REUSEPORT, and from all others,
+// until the test ends. kind is SOCK_STREAM, of which it does not listen, or
+// SOCK_DGRAM.
+func reserve(t *testing.T, kind int) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.77.12.9:0")
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 77, 12, 9}}); err != nil {
+		t.Fatal(err)
+	}
+	address, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.77.12.9:%d", address.(*unix.SockaddrInet4).Port)
 }
 
 func TestSharedPorts(t *testing.T) {
@@ -266,7 +277,11 @@ func TestSharedPorts(t *testing.T) {
 		"another address": {"listen tcp4 %[1]s reuseport=1 cloexec=1 name=web ; exec as=stranger { listen tcp4 127.0.0.1:0 reuseport=1 cloexec=1 ; serve accept } ; serve accept web", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := roles(proctest.Start(t, fmt.Sprintf(tt.script, freeAddress(t))))
+			kind := unix.SOCK_STREAM
+			if strings.HasPrefix(tt.script, "bind udp4") {
+				kind = unix.SOCK_DGRAM
+			}
+			c := roles(proctest.Start(t, fmt.Sprintf(tt.script, reserve(t, kind))))
 			c.scans(t, c.told, tt.want)
 		})
 	}
