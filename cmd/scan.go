@@ -30,9 +30,9 @@ func (a *app) scan() *cobra.Command {
 		Short: "what leaks on this machine, or in some processes, in order of harm",
 		Long: `scan looks at every process and every socket of this machine, in every network
 namespace, and says what leaks: what it is, how that is known, and the next
-command. What it says of the health of connections, conns
-says at length. With -p it speaks of those processes and their descendants;
-everybody is looked at all the same, since a leak shows in who else holds what.
+command. What it says of the health of connections, conns says at length. With
+-p it speaks of those processes and their descendants; everybody is looked at all
+the same, since a leak shows in who else holds what.
 
 With --fds it judges nothing, and lists every descriptor of the processes of -p
 (without their descendants), or of all: what it is, how it was opened, and who
@@ -95,7 +95,7 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	}
 	code := s.gate.exitCode(outcome)
 	if len(unseen) > 0 && code == exitOK {
-		return &exitError{code: exitUnknown, message: fmt.Sprintf("could not look at pid %d, which was asked for", unseen[0]), hint: "stray doctor", told: true}
+		return &exitError{code: exitUnknown, message: fmt.Sprintf("could not look at pid %d, which was asked for", unseen[0]), told: true}
 	}
 	return &exitError{code: code}
 }

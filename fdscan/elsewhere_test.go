@@ -113,7 +113,11 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 		}
 	}
 	if e.Survey {
-		return (&fdscan.Scanner{}).Survey(context.Background(), fdscan.SurveyQuestion{Deep: e.Deep})
+		snap, err := (&fdscan.Scanner{}).Survey(context.Background(), fdscan.SurveyQuestion{Deep: e.Deep})
+		if err == nil {
+			snap.Read = nil // what the next question of this process would need
+		}
+		return snap, err
 	}
 	q := fdscan.Question{Deep: e.Deep}
 	for _, word := range e.Targets {
