@@ -64,7 +64,7 @@ func (l *lister) sameFiles(group []*Descriptor) (groups [][]*Descriptor) {
 		if failed != nil {
 			return 0
 		}
-		n, err := compareFiles(a.task(), a.FD, b.task(), b.FD)
+		n, err := compareFiles(a, b)
 		if err != nil {
 			failed = err
 		}
@@ -87,5 +87,9 @@ func (l *lister) sameFiles(group []*Descriptor) (groups [][]*Descriptor) {
 	return groups
 }
 
-// task is a thread that has the descriptor in its table.
-func (d *Descriptor) task() int { return cmp.Or(d.TID, d.Process.PID) }
+// compareFiles orders the open file descriptions of two descriptors: 0 when they
+// are one.
+func compareFiles(a, b *Descriptor) (order int, err error) {
+	task := func(d *Descriptor) int { return cmp.Or(d.TID, d.Process.PID) }
+	return compareOpenFiles(task(a), a.FD, task(b), b.FD)
+}

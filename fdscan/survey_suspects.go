@@ -76,7 +76,7 @@ func (l *lookup) isStandard(p *Process, e Entry, table []Entry) bool {
 // is taken to have one only.
 func (l *lookup) sameFile(p, q *Process, a, b Entry) bool {
 	if !l.Detached {
-		if order, err := compareFiles(p.PID, int(a.FD), q.PID, int(b.FD)); err == nil {
+		if order, err := compareOpenFiles(p.PID, int(a.FD), q.PID, int(b.FD)); err == nil {
 			return order == 0
 		}
 	}

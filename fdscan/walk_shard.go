@@ -140,9 +140,9 @@ func compareTables(a, b int) (order int, err error) {
 	return kcmp(uintptr(a), uintptr(b), kcmpFiles, 0, 0)
 }
 
-// compareFiles orders the open file descriptions of two descriptors, each of a
+// compareOpenFiles orders the open file descriptions of two descriptors, each of a
 // thread: 0 when they are one (kcmp(2), KCMP_FILE, Linux 3.5).
-func compareFiles(a, fdA, b, fdB int) (order int, err error) {
+func compareOpenFiles(a, fdA, b, fdB int) (order int, err error) {
 	const kcmpFile = 0
 	return kcmp(uintptr(a), uintptr(b), kcmpFile, uintptr(fdA), uintptr(fdB))
 }
