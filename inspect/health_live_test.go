@@ -246,6 +246,34 @@ func TestNobodyAccepts(t *testing.T) {
 	quietly(t, conns(t, hasty(), server.PID))
 }
 
+// Each worker of a group (SO_REUSEPORT) that hangs is told of, and none that does
+// not.
+func TestNobodyAcceptsInAGroup(t *testing.T) {
+	w := wiretest.New(t)
+	one, other, client := w.Far.Talk(t, "one"), w.Far.Talk(t, "other"), w.Near.Talk(t, "client")
+	n := one.Do("listen", w.Far.Address+":0", 64, 0, 1)
+	address := fmt.Sprintf("%s:%d", w.Far.Address, n[1])
+	m := other.Do("listen", address, 64, 0, 1)
+	for range 40 { // the kernel deals them out by a hash: both get some
+		client.Dial(address)
+	}
+	for _, k := range []*wiretest.Talker{one, other} {
+		eventually(t, hasty(), fmt.Sprintf(`^FD304 warning pid %d .*connections? waits? in its backlog of 64, one has waited for .*, one of 2 such listeners of its address`, k.PID), one.PID, other.PID)
+	}
+	queued := 0
+	for _, s := range connsTwice(t, hasty(), func() {}, other.PID).Sockets {
+		if s.Backlog != nil {
+			queued = int(s.Backlog.Queued)
+		}
+	}
+	for range queued {
+		other.Accept(m[0])
+	}
+	if said := messages(conns(t, hasty(), one.PID, other.PID)); len(said) != 1 || !strings.Contains(said[0], fmt.Sprintf("pid %d ", one.PID)) {
+		t.Errorf("of one worker that hangs it says %q", said)
+	}
+}
+
 func TestIdleWithoutKeepalive(t *testing.T) {
 	w := wiretest.New(t)
 	_, client, _, fd, _ := pair(t, w)

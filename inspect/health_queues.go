@@ -42,6 +42,9 @@ func (x *examiner) listener(s *fdscan.Socket, served Serving) []Diagnosis {
 	if w.Closed > 0 {
 		d.Text = join(d.Text, fmt.Sprintf("%d of them closed by the client already", w.Closed))
 	}
+	if w.Group > 1 {
+		d.Text = join(d.Text, fmt.Sprintf("one of %d such listeners of its address", w.Group))
+	}
 	if dropped > 0 {
 		d.Text = join(d.Text, fmt.Sprintf("%s refused in the last %s", many(int(dropped), "connection"), span(s.Health.Trend.Over)))
 	} else if m := s.Health.Memory; m != nil && m.Drops > 0 {
