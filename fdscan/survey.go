@@ -171,17 +171,18 @@ func (l *lookup) look(ctx context.Context) error {
 	slices.SortFunc(v.listed, func(a, b listed) int { return cmp.Compare(a.inode, b.inode) })
 
 	sees := true
-	l.snap.read = &readTables{}
+	read := &readTables{Walker: l.walker()}
+	l.snap.Read = read
 	err := l.walker().Tables(ctx, func(f Filled) { v.tables = append(v.tables, f) }, func(g Gap) {
 		sees = false
 		l.gap(g)
-		l.snap.read.gaps = append(l.snap.read.gaps, g)
+		read.gaps = append(read.gaps, g)
 	})
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(v.tables, func(a, b Filled) int { return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.TID, b.TID)) })
-	l.snap.read.tables = v.tables
+	read.tables = v.tables
 	l.fillTables()
 	v.index()
 	l.selectConnections(ctx)
