@@ -27,12 +27,16 @@ type choice struct {
 	sockets []*inspect.Socket
 	// after sees what has become of it.
 	after look
+	// far are the connections, if any, that the targets would name by their far
+	// end, were that what they mean.
+	far []*inspect.Socket
 	// remark says how the targets were understood; empty when as they stand.
 	remark string
 }
 
 // choose finds what the flags and targets mean: by a rule; by their own end; or,
-// where nothing that is meant has that, by their far end.
+// where nothing here has that, by their far end. What an address that is both
+// means is not guessed.
 func (f *actFlags) choose(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Target) (choice, error) {
 	if f.rule != "" {
 		before, err := f.byRule(ctx, scanner, targets)
@@ -57,11 +61,43 @@ func (f *actFlags) choose(ctx context.Context, scanner *fdscan.Scanner, targets 
 	if len(far.Shown) == 0 {
 		return own, nil
 	}
+	here := slices.ContainsFunc(before.Sockets, func(s *inspect.Socket) bool { return s.NetNSMine })
+	if here || f.outOfSight(before, own.sockets) != "" {
+		own.far = far.Shown
+		return own, nil
+	}
 	words := make([]string, len(targets))
 	for i, t := range targets {
 		words[i] = t.Text
 	}
-	return choice{far, far.Shown, lookAgain(scanner, far), strings.Join(words, ", ") + ": taken as the far end, since nothing that is meant has it as its own"}, nil
+	return choice{
+		before: far, sockets: far.Shown, after: lookAgain(scanner, far),
+		remark: strings.Join(words, ", ") + ": taken as the far end, since nothing here has it as its own",
+	}, nil
+}
+
+// farText says what choice.far is.
+func (c *choice) farText() string {
+	if len(c.far) == 1 {
+		return "it is the far end of a connection"
+	}
+	return fmt.Sprintf("it is the far end of %d connections", len(c.far))
+}
+
+// farCommand is the command that means the connections of choice.far or, for more
+// than fit into a line, the one that lists them.
+func (c *choice) farCommand(pids []int, args []string) string {
+	words := []string{"stray", "close"}
+	for _, s := range c.far {
+		words = append(words, fmt.Sprintf("inode:%d", s.Inode))
+	}
+	if len(c.far) > 4 {
+		words = append([]string{"stray", "conns", "-a"}, args...)
+	}
+	if len(pids) > 0 {
+		words = append(words, "-p", pidList(pids))
+	}
+	return strings.Join(words, " ")
 }
 
 // bare are the sockets without what was judged of them.
