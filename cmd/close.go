@@ -196,7 +196,7 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	said.Remark(chosen.remark)
 	switch {
 	case len(plan.Steps) == 0 && f.rule != "":
-		return f.noneOfRule(before)
+		return f.noneOfRule(before, chosen.remark)
 	case len(plan.Steps) == 0:
 		return a.nothingToDo(f, args, &chosen, said)
 	}
@@ -229,6 +229,11 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	}
 	if err := a.consent(ctx, f, said); err != nil {
 		return err
+	}
+	if f.rule != "" {
+		if err := a.stillAil(ctx, c, f, scanner, targets, plan); err != nil {
+			return err
+		}
 	}
 	results := plan.Do(ctx, scanner, named)
 	return a.verify(ctx, c, f, chosen.after, said, results)
