@@ -3,6 +3,7 @@ package report_test
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,7 @@ func TestConnections(t *testing.T) {
 	}{
 		{"", "table", report.Style{Headers: true}},
 		{" (80 columns)", "table", report.Style{Headers: true, Width: 80}},
+		{" (100 columns)", "table", report.Style{Headers: true, Width: 100}},
 		{" -o wide", "wide", report.Style{Headers: true}},
 	} {
 		fmt.Fprintf(&b, "$ stray conns%s\n%s\n", section.flags, render(t, r, section.format, section.style))
@@ -129,6 +131,27 @@ func TestConnections(t *testing.T) {
 	for line := range strings.Lines(render(t, r, "ndjson", report.Style{})) {
 		if err := validate(compile(t, "line"), line); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// On a terminal that is too narrow, what tells the connections apart stays: their
+// rules and their ports.
+func TestConnectionsOnNarrowTerminals(t *testing.T) {
+	m := ailing()
+	for _, s := range m.Sockets {
+		for _, e := range []*fdscan.Endpoint{&s.Local, &s.Remote} {
+			if e.Port != 0 {
+				e.Addr = netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:5678")
+			}
+		}
+	}
+	page := render(t, m.conns(), "table", report.Style{Headers: true, Width: 80})
+	for _, row := range []string{
+		`  19  FD302  \[2001:d….*:8080   *\[2001:d….*:51140 `, `  40  FD301  \[2001:d….*:8080   *\[2001:d….*:40000 `, `  7   FD305  .*:40100 .*:443 `,
+	} {
+		if !regexp.MustCompile(`(?m)^` + row).MatchString(page) {
+			t.Errorf("no row is like %q:\n%s", row, page)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (p *page) groupName(g inspect.Group) (name, facts string) {
 
 // connectionRows writes a row for each socket of one process.
 func (p *page) connectionRows(sockets []*inspect.Socket) error {
-	g := &grid{indent: "  ", elastic: []squeeze{{"LOCAL", 12, nil}, {"PEER", 14, nil}}}
+	g := &grid{indent: "  ", elastic: []squeeze{{"LOCAL", leastAddress, shortAddress}, {"PEER", leastAddress, shortAddress}}}
 	for _, c := range connectionColumns {
 		if !c.wide || p.wide {
 			g.header = append(g.header, c.name)
@@ -117,6 +117,10 @@ func (p *page) connectionRows(sockets []*inspect.Socket) error {
 		}
 	}
 	g.dropEmpty()
+	if !p.wide {
+		// The findings tell the worst of it; the ends tell one row from another.
+		g.give(p.style, []string{"KEEPALIVE", "TIMER", "ACK", "DATA", "RETRANS", "UNACKED", "DROPPED", "UNREAD", "UNSENT"}, "", g.elastic...)
+	}
 	if err := g.write(p, p.style); err != nil {
 		return err
 	}
@@ -128,6 +132,18 @@ func (p *page) connectionRows(sockets []*inspect.Socket) error {
 		}
 	}
 	return nil
+}
+
+// leastAddress is what any address and port of IPv4 takes.
+const leastAddress = 21
+
+// shortAddress cuts in the middle, which leaves the port.
+func shortAddress(s string) string {
+	const head, tail = 8, leastAddress - 8
+	if displayWidth(s) <= leastAddress {
+		return s
+	}
+	return cut(s, head) + display.TruncateLeft(s, displayWidth(s)-tail, "")
 }
 
 // subflowsOf are the subflows of an MPTCP connection as rows of their own.
