@@ -50,12 +50,15 @@ func many(n int, noun string) string {
 
 // Unsent is what of the send queue was never sent, and Unacked what was sent and
 // not acknowledged; in bytes. Unknown, everything counts as unacknowledged. A FIN
-// counts as one byte.
+// counts as one byte; so does the SYN of a connect, which is left out.
 func Unsent(s *fdscan.Socket) (unsent, unacked uint64) {
 	if s.SendQueue == nil {
 		return 0, 0
 	}
 	queue := uint64(*s.SendQueue)
+	if s.State == fdscan.SynSent && queue > 0 {
+		queue--
+	}
 	if s.Health != nil && s.Health.TCP != nil {
 		unsent = min(queue, uint64(s.Health.TCP.NotsentBytes))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +154,23 @@ func TestConnectionsOnNarrowTerminals(t *testing.T) {
 		if !regexp.MustCompile(`(?m)^` + row).MatchString(page) {
 			t.Errorf("no row is like %q:\n%s", row, page)
 		}
+	}
+}
+
+// connectionNamed is the one of a machine by its local port.
+func (m *machine) connectionNamed(port uint16) *fdscan.Socket {
+	return m.Sockets[slices.IndexFunc(m.Sockets, func(s *fdscan.Socket) bool { return s.Local.Port == port })]
+}
+
+// Of a connect without an answer there are no times of data, and no bytes: what
+// the kernel has in their place is not written.
+func TestConnectingRow(t *testing.T) {
+	m := ailing()
+	s := m.connectionNamed(40102)
+	s.State, *s.SendQueue, s.Timer = fdscan.SynSent, 1, &fdscan.Timer{Kind: "retransmit", Expires: 20 * time.Second}
+	s.Health.TCP.Retransmits, s.Health.TCP.TotalRetrans = 5, 5
+	page := render(t, m.conns(), "table", report.Style{Headers: true})
+	if want := regexp.MustCompile(`(?m)^  11  FD302  10\.77\.0\.1:40102  10\.77\.0\.9:5432 +SYN_SENT +5 +retransmit 20s`); !want.MatchString(page) {
+		t.Errorf("no row is like %s:\n%s", want, page)
 	}
 }

@@ -203,8 +203,8 @@ var connectionColumns = []connectionColumn{
 		}
 		return fmt.Sprintf("%d of %d", s.Backlog.Queued, s.Backlog.Limit)
 	}},
-	{"DATA", false, ofTCP(func(t *fdscan.TCPInfo) string { return age(min(t.LastDataSent, t.LastDataRecv)) })},
-	{"ACK", false, ofTCP(func(t *fdscan.TCPInfo) string { return age(t.LastAckRecv) })},
+	{"DATA", false, ofPeer(func(t *fdscan.TCPInfo) string { return age(min(t.LastDataSent, t.LastDataRecv)) })},
+	{"ACK", false, ofPeer(func(t *fdscan.TCPInfo) string { return age(t.LastAckRecv) })},
 	{"UNACKED", false, func(s *inspect.Socket) string { _, n := inspect.Unsent(s.Socket); return sizeOrNone(n) }},
 	{"UNSENT", false, func(s *inspect.Socket) string { n, _ := inspect.Unsent(s.Socket); return sizeOrNone(n) }},
 	{"UNREAD", false, func(s *inspect.Socket) string { return sizeOrNone(uint64(s.Unread())) }},
@@ -242,9 +242,9 @@ var connectionColumns = []connectionColumn{
 		}
 	}},
 	{"RTO", true, ofTCP(func(t *fdscan.TCPInfo) string { return t.RTO.Round(time.Millisecond).String() })},
-	{"RTT", true, ofTCP(func(t *fdscan.TCPInfo) string { return t.RTT.String() })},
+	{"RTT", true, ofPeer(func(t *fdscan.TCPInfo) string { return t.RTT.String() })},
 	{"CWND", true, ofTCP(func(t *fdscan.TCPInfo) string { return strconv.FormatUint(uint64(t.SndCwnd), 10) })},
-	{"WINDOW", true, ofTCP(func(t *fdscan.TCPInfo) string { return size(uint64(t.SndWnd)) })},
+	{"WINDOW", true, ofPeer(func(t *fdscan.TCPInfo) string { return size(uint64(t.SndWnd)) })},
 	{"HELD UP BY", true, ofTCP(func(t *fdscan.TCPInfo) string {
 		var by []string
 		if t.RwndLimited > 0 {
@@ -277,6 +277,18 @@ func ofTCP(cell func(*fdscan.TCPInfo) string) func(*inspect.Socket) string {
 			return ""
 		}
 		return cell(s.Health.TCP)
+	}
+}
+
+// ofPeer is a cell about what has passed between both ends: before the peer has
+// answered, the kernel counts from times and windows that never were.
+func ofPeer(cell func(*fdscan.TCPInfo) string) func(*inspect.Socket) string {
+	told := ofTCP(cell)
+	return func(s *inspect.Socket) string {
+		if s.State == fdscan.SynSent {
+			return ""
+		}
+		return told(s)
 	}
 }
 
