@@ -163,7 +163,7 @@ func (x *examiner) silent(s *fdscan.Socket) *Diagnosis {
 		if t.LastAckRecv < x.limits.Silence || least < x.limits.Silence/2 || d.For < x.limits.Silence {
 			return nil
 		}
-		d.Text = join(fmt.Sprintf("nothing acked for %s", span(d.For)), many(int(max(t.TotalRetrans, uint32(t.Retransmits))), "retransmission"), undelivered(s))
+		d.Text = join(fmt.Sprintf("nothing acked for %s", span(d.For)), many(int(Retransmissions(t)), "retransmission"), undelivered(s))
 	case s.Timer.Kind == "probe" && t.Probes >= 3 && t.LastAckRecv >= x.limits.Silence:
 		// The window is closed or, when it is open, nothing gets out: the probe
 		// timer runs then too.

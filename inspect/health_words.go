@@ -65,6 +65,12 @@ func Unsent(s *fdscan.Socket) (unsent, unacked uint64) {
 	return unsent, queue - unsent
 }
 
+// Retransmissions counts what was sent again. One that could not leave this machine
+// is missing in the kernel's total (tcp_retransmit_skb), and counted by its timer.
+func Retransmissions(t *fdscan.TCPInfo) uint32 {
+	return max(t.TotalRetrans, uint32(t.Retransmits))
+}
+
 // undelivered says what of the send queue has not arrived: "2.0 kB
 // unacknowledged, 12 kB unsent"; "" when nothing waits.
 func undelivered(s *fdscan.Socket) string {

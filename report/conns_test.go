@@ -174,3 +174,19 @@ func TestConnectingRow(t *testing.T) {
 		t.Errorf("no row is like %s:\n%s", want, page)
 	}
 }
+
+// The table and the findings count retransmissions alike.
+func TestRetransmissionsAgree(t *testing.T) {
+	m := ailing()
+	for _, s := range m.Sockets {
+		if s.Remote.Port >= 51140 && s.Remote.Port < 51143 {
+			s.Health.TCP.TotalRetrans, s.Health.TCP.Retransmits = 14, 18
+		}
+	}
+	page := render(t, m.conns(), "table", report.Style{Headers: true})
+	for _, want := range []string{`(?m)^  19  FD302  .* 10\.77\.0\.2:51140 .* 18 `, ` 18 retransmissions, `} {
+		if !regexp.MustCompile(want).MatchString(page) {
+			t.Errorf("nothing is like %s:\n%s", want, page)
+		}
+	}
+}

@@ -214,7 +214,7 @@ var connectionColumns = []connectionColumn{
 		}
 		return number(uint64(s.Health.Memory.Drops))
 	}},
-	{"RETRANS", false, ofTCP(func(t *fdscan.TCPInfo) string { return number(uint64(t.TotalRetrans)) })},
+	{"RETRANS", false, ofTCP(func(t *fdscan.TCPInfo) string { return number(uint64(inspect.Retransmissions(t))) })},
 	{"TIMER", false, func(s *inspect.Socket) string {
 		if s.Timer == nil {
 			return ""
