@@ -48,7 +48,7 @@ func TestMultipath(t *testing.T) {
 
 	w.Far.Deafen(t)
 	client.Do("write", fd, 5000)
-	eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): %s:\d+ fd %d looks dead: nothing acked for `, client.PID, regexp.QuoteMeta(w.Far.Address), fd), client.PID)
+	eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): 10\.77\.0\.1:\d+ → %s:\d+ fd %d looks dead: nothing acked for `, client.PID, regexp.QuoteMeta(w.Far.Address), fd), client.PID)
 }
 
 func TestMultipathPeerClosed(t *testing.T) {

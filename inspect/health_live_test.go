@@ -111,7 +111,7 @@ func TestLinkDown(t *testing.T) {
 	_, client, _, fd, address := pair(t, w)
 	w.Near.Down(t)
 	client.Do("write", fd, 2000)
-	c := eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): %s fd %d looks dead: nothing acked for .*, \d+ (retransmissions|probes unanswered), 2\.0 kB (unacknowledged|unsent) \(the kernel gives up in about \d+ \w+\)`,
+	c := eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): 10\.77\.0\.1:\d+ → %s fd %d looks dead: nothing acked for .*, \d+ (retransmissions|probes unanswered), 2\.0 kB (unacknowledged|unsent) \(the kernel gives up in about \d+ \w+\)`,
 		client.PID, regexp.QuoteMeta(address), fd), client.PID)
 	if c.Findings[0].FD != fd || !slices.Contains(c.Findings[0].Next, "stray explain FD302") {
 		t.Errorf("finding %+v", c.Findings[0])
@@ -179,7 +179,7 @@ func TestPeerStopped(t *testing.T) {
 	if n := client.Do("write", fd, 64<<20)[0]; n < 100_000 {
 		t.Fatalf("the kernel has taken %d bytes", n)
 	}
-	eventually(t, hasty(), fmt.Sprintf(`^FD303 warning pid %d \(client\): %s fd %d is stalled: [\d.]+ \wB accepted by the kernel and undelivered for .*; peer is pid %d server, STOPPED, in another network namespace, [\d.]+ \wB unread`,
+	eventually(t, hasty(), fmt.Sprintf(`^FD303 warning pid %d \(client\): 10\.77\.0\.1:\d+ → %s fd %d is stalled: [\d.]+ \wB accepted by the kernel and undelivered for .*; peer is pid %d server, STOPPED, in another network namespace, [\d.]+ \wB unread`,
 		client.PID, regexp.QuoteMeta(address), fd, server.PID), client.PID)
 	w.Near.Talk(t, "witness") // a namespace without a process is out of sight
 	client.Kill()

@@ -45,7 +45,7 @@ func TestPhoneSleeps(t *testing.T) {
 	}
 	says(t, `looked at 3 connections`, "-p", pid)
 	w.Far.Deafen(t)
-	said := says(t, `(?m)^FD302 warning  pid `+pid+` \(websocket\): 3 connections look dead, the worst 10\.77\.0\.2:\d+ fd \d+: nothing acked for .*, \d+ retransmissions, [\d.]+ k?B unacknowledged, \d+ kB unsent \(the kernel gives up in about \d+ \w+\)`, "-p", pid, "--silence", "300ms")
+	said := says(t, `(?m)^FD302 warning  pid `+pid+` \(websocket\): 3 connections look dead, the worst 10\.77\.0\.1:\d+ → 10\.77\.0\.2:\d+ fd \d+: nothing acked for .*, \d+ retransmissions, [\d.]+ k?B unacknowledged, \d+ kB unsent \(the kernel gives up in about \d+ \w+\)`, "-p", pid, "--silence", "300ms")
 	for _, want := range []string{"stray close --rule FD302 -p " + pid, "stray conns --for 3s -p " + pid, "stray explain FD302"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not propose %q:\n%s", want, said)
@@ -89,7 +89,7 @@ func TestClientDiesWithItsQueueFull(t *testing.T) {
 		t.Fatalf("the client says %q: %v", line, err)
 	}
 	undelivered := `[\d.]+ \wB accepted by the kernel and undelivered for .*; peer is pid ` + strconv.Itoa(serverPID) + ` sink, STOPPED, \d+ kB unread`
-	said := says(t, `(?m)^FD303 warning  pid `+strconv.Itoa(pid)+` \(sink\): 127\.0\.0\.1:`+strconv.Itoa(port)+` fd \d+ is stalled: `+undelivered, "-p", strconv.Itoa(pid), "--stalled", "300ms")
+	said := says(t, `(?m)^FD303 warning  pid `+strconv.Itoa(pid)+` \(sink\): 127\.0\.0\.1:\d+ → 127\.0\.0\.1:`+strconv.Itoa(port)+` fd \d+ is stalled: `+undelivered, "-p", strconv.Itoa(pid), "--stalled", "300ms")
 	if !strings.Contains(said, "kill -CONT "+strconv.Itoa(serverPID)) {
 		t.Errorf("it does not propose to let the peer go on:\n%s", said)
 	}
