@@ -51,6 +51,30 @@ func (v *View) Examine(limits Limits) {
 		x := examiner{limits: limits, network: v.Networks[s.NetNS]}
 		s.Diagnoses = x.examine(s.Socket, s.Served)
 	}
+	v.forgetPairs()
+}
+
+// forgetPairs leaves unsaid what is the way of many programs: each sshd keeps its
+// end of a socketpair whose other end is closed, with nothing to read in it. Many of
+// one process are a pile.
+func (v *View) forgetPairs() {
+	isEnd := func(s *Socket) bool {
+		return s.Protocol == fdscan.Unix && s.Local.Path == "" && s.Health.PeerClosed && s.Unread() == 0
+	}
+	ends := map[*fdscan.Process][]*Socket{}
+	for _, s := range v.Sockets {
+		if len(s.Diagnoses) > 0 && isEnd(s) {
+			ends[s.firstProcess()] = append(ends[s.firstProcess()], s)
+		}
+	}
+	for _, sockets := range ends {
+		if len(sockets) >= v.Limits.Pile {
+			continue
+		}
+		for _, s := range sockets {
+			s.Diagnoses = nil
+		}
+	}
 }
 
 // examiner judges one socket at a time.
