@@ -11,8 +11,10 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -73,6 +75,11 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	defer signals.stop()
+	was, err := adoptOrphans(1)
+	if err != nil {
+		return nil, err
+	}
+	defer adoptOrphans(was)
 	t := newTree(procRoot, reader) // which knows the children of before
 	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
@@ -106,6 +113,16 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	r.Snapshot.Gaps = append(r.Snapshot.Gaps, r.Unread...)
 	r.Snapshot.HoldersComplete = r.Snapshot.HoldersComplete && len(r.Unread) == 0
 	return r, nil
+}
+
+// adoptOrphans says whether this process becomes the parent of descendants whose
+// own have ended (PR_SET_CHILD_SUBREAPER), 1 or 0, and returns what was said before.
+func adoptOrphans(shall int32) (was int32, err error) {
+	err = unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&was)), 0, 0, 0)
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, uintptr(shall), 0, 0, 0)
+	}
+	return was, os.NewSyscallError("prctl", err)
 }
 
 // procRoot is where proc(5) is mounted: only of this machine can processes be
@@ -143,7 +160,11 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 // survivor looks at what a process that is left holds of what others wait for.
 func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 	p, err := t.reader.Process(pid)
-	if err != nil || p.State == 'Z' {
+	if err != nil {
+		return nil, nil
+	}
+	if p.State == 'Z' {
+		unix.Wait4(pid, nil, unix.WNOHANG, nil) // whoever has to: nobody follows it any more
 		return nil, nil
 	}
 	s = &fdscan.Survivor{Process: p}
