@@ -28,6 +28,7 @@ type elsewhere struct {
 	Before  []string
 	Targets []string
 	Deep    bool
+	Survey  bool // of everything, in place of Targets
 }
 
 const elsewhereVariable = "FDSCAN_ELSEWHERE"
@@ -110,6 +111,9 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 		if err := syscall.Setuid(e.UID); err != nil {
 			return nil, err
 		}
+	}
+	if e.Survey {
+		return (&fdscan.Scanner{}).Survey(context.Background(), fdscan.SurveyQuestion{Deep: e.Deep})
 	}
 	q := fdscan.Question{Deep: e.Deep}
 	for _, word := range e.Targets {

@@ -36,7 +36,7 @@ func (s *Scanner) List(ctx context.Context, pids []int) (*Snapshot, error) {
 	}
 	l.describe()
 	l.sharedDescriptions()
-	l.fillTables()
+	l.addTables()
 	l.finish()
 	return l.snap, ctx.Err()
 }

@@ -64,7 +64,7 @@ func (l *lister) sameFiles(group []*Descriptor) (groups [][]*Descriptor) {
 		if failed != nil {
 			return 0
 		}
-		n, err := compareFiles(a, b)
+		n, err := compareFiles(a.task(), a.FD, b.task(), b.FD)
 		if err != nil {
 			failed = err
 		}
@@ -87,10 +87,5 @@ func (l *lister) sameFiles(group []*Descriptor) (groups [][]*Descriptor) {
 	return groups
 }
 
-// compareFiles orders the open file descriptions of two descriptors: 0 when they
-// are one (kcmp(2), KCMP_FILE).
-func compareFiles(a, b *Descriptor) (order int, err error) {
-	const kcmpFile = 0
-	task := func(d *Descriptor) uintptr { return uintptr(cmp.Or(d.TID, d.Process.PID)) }
-	return kcmp(task(a), task(b), kcmpFile, uintptr(a.FD), uintptr(b.FD))
-}
+// task is a thread that has the descriptor in its table.
+func (d *Descriptor) task() int { return cmp.Or(d.TID, d.Process.PID) }

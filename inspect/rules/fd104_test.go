@@ -30,6 +30,17 @@ func TestFD104(t *testing.T) {
 		m.socket(connection(100, "10.0.0.1:5000"), holder(server, 4, true), holder(child, 4, true))
 		m.says(t, "FD104 warning 10: pid 10 (server) keeps the connection 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: its child, pid 11 (server), serves it")
 	})
+	t.Run("a server keeps what its children serve, each another", func(t *testing.T) {
+		server := waiting(process(10, 1, "server"), 99)
+		m := newMachine(server)
+		m.socket(fdscan.Socket{State: fdscan.Listen, Inode: 99, Local: at("0.0.0.0:80")}, holder(server, 3, true))
+		for i := range 3 {
+			child := waiting(copied(process(11+i, 10, ""), server), uint64(100+i))
+			m.Processes[child.PID] = child
+			m.socket(connection(uint64(100+i), "10.0.0.1:5000"), holder(server, 4+i, true), holder(child, 4+i, true))
+		}
+		m.says(t, "FD104 warning 10: pid 10 (server) keeps 3 connections, among them 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: its child, pid 11 (server), serves it")
+	})
 	t.Run("separated privileges", func(t *testing.T) {
 		monitor := waiting(process(10, 1, "server"), 98)
 		child := waiting(copied(process(11, 10, ""), monitor), 100)

@@ -6,7 +6,7 @@ var _ = register(&inspect.Rule{
 	ID:           "FD301",
 	Name:         "close-wait",
 	Severity:     inspect.Warning,
-	SeverityNote: "error for a pile: ten of one process (--pile); note for a unix socket, of which the kernel tells no age",
+	SeverityNote: "error for a pile: ten of one process that is known (--pile); note for a unix socket, of which the kernel tells no age",
 	Title:        "the peer has closed the connection, and this side has not",
 	Text: `The far end has closed, so that the socket is in CLOSE_WAIT, and it stays
 there until this process closes its descriptor: no timer of the kernel ends
@@ -42,7 +42,7 @@ bytes, as each sshd keeps of a socketpair(2), is reported in a pile only.`,
 			return " is closed by its peer and kept", "are closed by their peers and kept"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
-			if f.Severity == inspect.Warning && len(p.Members) >= v.Limits.Pile && v.Limits.Pile > 0 {
+			if p.Process != nil && f.Severity == inspect.Warning && len(p.Members) >= v.Limits.Pile && v.Limits.Pile > 0 {
 				f.Severity = inspect.Error
 			}
 			proposeClose(p, f)
