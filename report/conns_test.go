@@ -63,7 +63,7 @@ func ailing() *machine {
 	for i := range 12 {
 		add(app, 40+i, fdscan.CloseWait, "10.77.0.1:8080", fmt.Sprintf("10.77.0.3:%d", 40000+i), func(s *fdscan.Socket, t *fdscan.TCPInfo) {
 			*s.RecvQueue = 1
-			t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, time.Hour-time.Duration(i)*time.Minute
+			t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, time.Hour-time.Duration(i^1)*time.Minute
 		})
 	}
 	peer := &fdscan.Socket{

@@ -34,7 +34,7 @@ func (p *page) connections() error {
 			return err
 		}
 		if more := len(g.Sockets) - len(rows); more > 0 {
-			p.line("  and %d more (-o wide shows them)", more)
+			p.line("  and %s more (-o wide shows them)", thousands(more))
 		}
 	}
 	if p.blocks > 0 {
@@ -44,7 +44,8 @@ func (p *page) connections() error {
 	return nil
 }
 
-// few leaves of what is alike in a process so much that it can be read.
+// few leaves of what is alike in a process so much that it can be read, in the
+// order of the descriptors; the worst of what is alike are among it.
 func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
 	ids := func(s *inspect.Socket) (all string) {
 		for _, d := range s.Diagnoses {
@@ -52,9 +53,12 @@ func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
 		}
 		return all
 	}
-	alike := map[string]int{}
+	alike, order := map[string]int{}, map[string]int{}
 	for _, s := range sockets {
-		alike[ids(s)]++
+		id := ids(s)
+		if alike[id]++; alike[id] == 1 {
+			order[id] = len(order)
+		}
 	}
 	written := map[string]int{}
 	for _, s := range sockets {
@@ -64,6 +68,15 @@ func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
 			rows = append(rows, s)
 		}
 	}
+	fd := func(s *inspect.Socket) int {
+		if len(s.Holders) == 0 {
+			return -1
+		}
+		return s.Holders[0].FD
+	}
+	slices.SortStableFunc(rows, func(a, b *inspect.Socket) int {
+		return cmp.Or(cmp.Compare(order[ids(a)], order[ids(b)]), cmp.Compare(fd(a), fd(b)))
+	})
 	return rows
 }
 
@@ -325,9 +338,11 @@ func (p *page) sum() {
 	}
 	switch {
 	case wrong > 0:
-		p.say(nil, fmt.Sprintf("something is to be said of %d%s; looked at %s", wrong, which, looked))
+		p.say(nil, fmt.Sprintf("something is to be said of %s%s; looked at %s", thousands(wrong), which, looked))
 	case !p.outcome.Complete:
 		p.say(p.paint.yellow.Sprint, "nothing wrong was seen, but not everything could be looked at; looked at "+looked)
+	case p.narrowed && n.Connections+n.Listeners+n.Datagrams == 0:
+		p.say(p.paint.yellow.Sprint, "nothing was looked at: no socket is what was asked for")
 	case which != "":
 		p.say(p.paint.green.Sprint, "all is well with what was asked for; looked at "+looked)
 	default:
@@ -336,7 +351,7 @@ func (p *page) sum() {
 }
 
 // many counts things.
-func many(n int, noun string) string { return fmt.Sprintf("%d %s", n, plural(n, noun)) }
+func many(n int, noun string) string { return thousands(n) + " " + plural(n, noun) }
 
 func join(first string, more ...string) string {
 	return strings.Join(slices.Insert(more, 0, cmp.Or(first, "-")), "; ")
