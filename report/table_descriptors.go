@@ -101,7 +101,7 @@ func (p *page) table(descriptors []*fdscan.Descriptor, same map[uint64][]*fdscan
 	}
 	g.dropEmpty()
 	const leastTarget = 40
-	g.give(p.style, []string{"LOCKS", "FLAGS", "POS", "MODE"}, "LOCKS", "TARGET", leastTarget)
+	g.give(p.style, []string{"LOCKS", "FLAGS", "POS", "MODE"}, "LOCKS", squeeze{column: "TARGET", least: leastTarget})
 	g.join("TARGET", p.style)
 	return g.write(p, p.style)
 }

@@ -31,8 +31,9 @@ privileges work like that. A holder is named here when its lack of use shows:
   its own waits on this one.
 
 Not reported: a process that waits for a child (sshd, inetd), or that waits on
-other descriptors without serving the listener; what arguments or environment
-hand over; what is standard input or output.`,
+other descriptors without serving the listener; what a program has by exec from
+one that does nothing but wait for its end, as a shell does; what arguments or
+environment hand over; what is standard input or output.`,
 	Cures: []inspect.Cure{
 		{
 			Language: "C", Text: "after fork, close in the parent what the child serves, and in the child what it does not; accept with SOCK_CLOEXEC, so that no program gets it by exec.",
@@ -127,7 +128,7 @@ func uselessCopy(listeners []*inspect.Socket, s *inspect.Socket, h *inspect.Hold
 	}
 	i := slices.IndexFunc(s.Holders, used)
 	switch {
-	case h.FD <= 2:
+	case h.FD <= 2, h.Origin.Kind == inspect.Execed && waitsForChildren(h.Origin.From):
 		return "", nil
 	case h.Origin.Leak && h.Origin.Kind == inspect.Execed:
 		return cameAcrossExec, nil

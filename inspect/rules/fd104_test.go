@@ -48,6 +48,20 @@ func TestFD104(t *testing.T) {
 		m.socket(connection(100, "10.0.0.1:5000"), holder(monitor, 4, true), holder(child, 4, true))
 		m.says(t)
 	})
+	t.Run("a program that came by exec", func(t *testing.T) {
+		const finding = "FD104 warning 11: pid 11 (sleep) keeps the connection 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: it came across exec, and the program has no use for it"
+		shell, sleep := process(10, 1, "sh"), process(11, 10, "sleep")
+		sleep.Evidence.Imports = &fdscan.Imports{}
+		says := func(t *testing.T, want ...string) {
+			m := newMachine(shell, sleep)
+			m.socket(connection(100, "10.0.0.1:5000"), holder(shell, 4, false), holder(sleep, 4, false))
+			m.says(t, want...)
+		}
+		says(t, finding)
+		// A shell that waits for it closes nothing before it has ended.
+		shell.Evidence.Waits = []fdscan.Wait{{TID: 10, Call: "wait4", Kind: fdscan.WaitPassive}}
+		says(t)
+	})
 	t.Run("one table for two processes", func(t *testing.T) {
 		server := process(10, 1, "server")
 		child := copied(process(11, 10, ""), server)

@@ -26,7 +26,8 @@ and one that has only just been closed (--close-wait).
 Of a unix socket the kernel tells no times. One look reports it when bytes are
 left that nobody reads; two looks (--for) report each whose other end is closed.
 Both are notes, and a warning when bytes stay unread between the looks: many
-programs keep such a socket until they end.`,
+programs keep such a socket until they end. One without a name and without such
+bytes, as each sshd keeps of a socketpair(2), is reported in a pile only.`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "read until 0 or an error, and close on both: a connection that is not polled for reading is never seen to end. EPOLLRDHUP tells of it without reading."},
 		{Language: "C++/Asio", Text: "keep an async_read_some pending on every connection; close the socket when it completes with asio::error::eof. A handler that returns without a new read, and without close, leaks it."},
