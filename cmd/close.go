@@ -103,16 +103,16 @@ permitted or failed.`,
 
 func (a *app) actFlags(c *cobra.Command, f *actFlags) {
 	f.out = a.formatFlags(c)
-	which := "leaked: those that the origin verdict calls leaks"
+	which, words := "leaked: those that the origin verdict calls leaks", []string{"leaked"}
 	if f.method == act.Seal {
-		which += "; all: every holder"
+		which, words = which+"; all: every holder", append(words, "all")
 	}
 	c.Flags().IntSliceVarP(&f.pids, "pid", "p", nil, "in this process (repeatable)")
 	c.Flags().StringVar(&f.holders, "holders", "", "in place of -p: "+which)
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
 	c.Flags().StringVar(&f.force, "force", "", "also in pid 1 or a service manager of this name")
-	_ = c.RegisterFlagCompletionFunc("holders", cobra.FixedCompletions([]string{"leaked", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("holders", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *actFlags) check(c *cobra.Command) error {

@@ -59,17 +59,17 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := s.out.check(c); err != nil {
 		return err
 	}
+	if err := checkPIDs(c, s.pids); err != nil {
+		return err
+	}
+	if s.list.asked(c) { // before the gate: what the environment has for it is no matter here
+		return a.listDescriptors(ctx, c, s)
+	}
 	if err := s.gate.check(c); err != nil {
 		return err
 	}
 	if err := checkLimits(c, s.limits); err != nil {
 		return err
-	}
-	if err := checkPIDs(c, s.pids); err != nil {
-		return err
-	}
-	if s.list.on || len(s.list.kinds) > 0 {
-		return a.listDescriptors(ctx, c, s)
 	}
 	// What is found is kept to the end: half as much garbage beside it is enough.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))

@@ -30,8 +30,10 @@ type Group struct {
 type Examination struct {
 	Limits Limits
 	Rules  []*Rule
-	// PIDs are the processes that are asked about; empty for all.
-	PIDs []int
+	// PIDs are the processes that are asked about, and Targets what else the
+	// snapshot was limited to; empty for all.
+	PIDs    []int
+	Targets []fdscan.Target
 	// All shows what is well too.
 	All bool
 	// Twice reports that there were two looks (Snapshot.Follow).
@@ -41,6 +43,7 @@ type Examination struct {
 // JudgeConnections judges a snapshot of Scanner.Connections.
 func JudgeConnections(snap *fdscan.Snapshot, e Examination) *Connections {
 	c := &Connections{Outcome: Outcome{View: &View{Snapshot: snap, Sight: SightHealth}, Complete: seenWhole(snap, e.PIDs), PIDs: e.PIDs}, Twice: e.Twice}
+	c.Asked = Scope{PIDs: e.PIDs, Targets: targetTexts(e.Targets), Limits: e.Limits.changed(), All: e.All}
 	if e.Twice {
 		c.Sight |= SightTrend
 	}
@@ -215,7 +218,7 @@ func NewPileFinding(r *Rule, h fdscan.Host, p *Pile, message string) Finding {
 	s := p.Members[0]
 	f := Finding{
 		Rule: r, Severity: p.Worst.Severity, Process: p.Process, FD: p.FD, Inode: s.Inode, Message: message,
-		Evidence: p.Worst.Evidence, Next: []string{"stray explain " + r.ID},
+		Evidence: p.Worst.Evidence, Next: []string{"stray explain " + r.ID}, Sockets: p.Members,
 	}
 	name := ""
 	if p.Process != nil {

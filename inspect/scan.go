@@ -27,7 +27,7 @@ func Scan(snap *fdscan.Snapshot, rules []*Rule, pids ...int) *Outcome {
 func (o *Outcome) Join(c *Connections) {
 	o.Sight |= c.Sight
 	o.Complete = o.Complete && c.Complete
-	o.Looked, o.Networks, o.Limits = c.Looked, c.Networks, c.Limits
+	o.Looked, o.Networks, o.Limits, o.Asked.Limits = c.Looked, c.Networks, c.Limits, c.Asked.Limits
 	for pid, p := range c.Processes {
 		if o.Processes[pid] == nil {
 			o.Processes[pid] = p
@@ -79,7 +79,7 @@ func (s *Socket) key() socketKey {
 // the pids that nothing is known of, since they have no descriptor table that
 // could be read; their outcome is not complete.
 func (o *Outcome) Limit(pids []int) (unseen []int) {
-	o.PIDs = Descendants(o.Snapshot, pids)
+	o.Asked.PIDs, o.PIDs = pids, Descendants(o.Snapshot, pids)
 	theirs := func(p *fdscan.Process) bool { return p != nil && slices.Contains(o.PIDs, p.PID) }
 	o.Shown = slices.DeleteFunc(o.Shown, func(s *Socket) bool {
 		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !theirs(h.Process) })

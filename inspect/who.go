@@ -134,6 +134,7 @@ func inheritedWith(c *Socket, listeners []*Socket) {
 // with these pids, about everybody if there are none; see Only.
 func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool, pids ...int) *Answer {
 	a := &Answer{Outcome: Outcome{View: Judge(snap)}, Targets: targets, Explained: map[fdscan.State]int{}}
+	a.Asked = Scope{Targets: targetTexts(targets), All: all}
 	a.foremost(pids)
 	listeners := listenersOf(a.Sockets)
 	for _, s := range a.Sockets {
@@ -189,7 +190,7 @@ func names(t fdscan.Target, s *Socket, targets []fdscan.Target) bool {
 // Only leaves what processes with these pids hold. It is judged already, with
 // everybody in sight: what others hold is left out of the report only.
 func (a *Answer) Only(pids []int) {
-	a.PIDs = pids
+	a.Asked.PIDs, a.PIDs = pids, pids
 	theirs := func(p *fdscan.Process) bool { return p != nil && slices.Contains(pids, p.PID) }
 	a.Shown = slices.DeleteFunc(a.Shown, func(s *Socket) bool {
 		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !theirs(h.Process) })

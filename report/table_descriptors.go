@@ -24,7 +24,7 @@ func (p *page) descriptors(listed []*fdscan.Descriptor) error {
 		for n < len(listed) && listed[n].Process.PID == t.Process.PID && listed[n].TID == t.TID {
 			n++
 		}
-		if n == 0 && (t.Open > 0 || len(p.outcome.PIDs) == 0) {
+		if n == 0 && (t.Open > 0 || len(p.outcome.Asked.PIDs) == 0) {
 			continue // none of the kinds that were asked for, or a kernel thread
 		}
 		if p.blocks > 0 {

@@ -112,7 +112,7 @@ func carried(r *inspect.Rule, strays []*fdscan.Descriptor) (findings []inspect.F
 			message = fmt.Sprintf("%s carries %d descriptors of %s across exec: %s", who(first.Process), n, who(first.From), enumerate(what))
 		}
 		f := inspect.NewProcessFinding(r, first.Process, first.FD, message, append(about, first.From.Comm)...)
-		f.Inode = first.Inode
+		f.Inode, f.Descriptors = first.Inode, same
 		for _, w := range what {
 			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
 		}
