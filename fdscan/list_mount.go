@@ -3,6 +3,7 @@ package fdscan
 import (
 	"cmp"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,18 +42,40 @@ func (l *lister) mounts(d *Descriptor) *mountTable {
 	namespace, err := os.Readlink(l.processPath(d, "ns/mnt"))
 	t := l.mountsIn[namespace]
 	if t == nil || err != nil {
-		t = &mountTable{byID: map[int]*mount{}}
-		_ = eachLine(l.processPath(d, "mountinfo"), func(line []byte) error {
-			if m := parseMount(string(line)); m != nil {
-				t.byID[m.id] = m
-				t.all = append(t.all, m)
-			}
-			return nil
-		})
+		t = readMounts(l.processPath(d, "mountinfo"))
 		l.mountsIn[namespace] = t
 	}
 	l.mountsOf[pid] = t
 	return t
+}
+
+// ownMounts returns those of this command, which are read once.
+func (l *lister) ownMounts() *mountTable {
+	if l.mountsHere == nil {
+		l.mountsHere = readMounts("/proc/thread-self/mountinfo")
+	}
+	return l.mountsHere
+}
+
+// readMounts reads a mountinfo file, or as much of it as can be read.
+func readMounts(path string) *mountTable {
+	t := &mountTable{byID: map[int]*mount{}}
+	_ = eachLine(path, func(line []byte) error {
+		if m := parseMount(string(line)); m != nil {
+			t.byID[m.id] = m
+			t.all = append(t.all, m)
+		}
+		return nil
+	})
+	return t
+}
+
+// behindServer reports that a file system which is remote covers the place of m,
+// or is on the way to it.
+func (t *mountTable) behindServer(m *mount) bool {
+	return slices.ContainsFunc(t.all, func(above *mount) bool {
+		return above.remote() && strings.HasPrefix(m.point+"/", strings.TrimSuffix(above.point, "/")+"/")
+	})
 }
 
 // parseMount reads a line of mountinfo; nil when it is none:
