@@ -54,6 +54,7 @@ type lister struct {
 	names      map[int]string // of processes, by pid
 	nsfs       uint64
 	nsfsKnown  bool
+	unanswered bool // a file system has not answered (askServer)
 }
 
 // openTable is a descriptor table that was read.

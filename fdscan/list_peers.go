@@ -204,7 +204,9 @@ func (e *endReader) sameTerminal(d *Descriptor, r Ref) bool {
 	if link != ptmx {
 		directory = strings.TrimSuffix(link, "ptmx")
 	}
-	return exeID(e.path(strconv.Itoa(pid), "root", directory)).Device == slave
+	path := e.path(strconv.Itoa(pid), "root", directory)
+	instance, ok := askServer(e.lister, func() FileID { return exeID(path) })
+	return ok && instance.Device == slave
 }
 
 func (e *endReader) fileOf(r Ref) FileID { return exeID(e.descriptorPath("fd", r.PID, r.TID, r.FD)) }
