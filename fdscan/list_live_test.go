@@ -117,6 +117,64 @@ func TestPeersOfAnInheritedEnd(t *testing.T) {
 	}
 }
 
+// Of thousands at the other end the first are named, and the rest is counted.
+func TestPeersOfACrowd(t *testing.T) {
+	const more = 2000
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 3*more {
+		t.Skipf("too few descriptors: %d, %v", limit.Cur, err)
+	}
+	var reader, writer, both []int
+	defer func() {
+		for _, fd := range slices.Concat(reader, writer, both) {
+			unix.Close(fd)
+		}
+	}()
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	reader, writer = append(reader, ends[0]), append(writer, ends[1])
+	fd, err := unix.Open(fifo, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both = append(both, fd)
+	for _, of := range []*[]int{&reader, &writer, &both} {
+		for len(*of) < more {
+			fd, err := unix.FcntlInt(uintptr((*of)[0]), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*of = append(*of, fd)
+		}
+	}
+	snap := list(t, os.Getpid())
+	named := map[*fdscan.Peer]bool{}
+	for _, d := range snap.Descriptors {
+		want := 0
+		switch {
+		case slices.Contains(reader, d.FD), slices.Contains(writer, d.FD):
+			want = more
+		case slices.Contains(both, d.FD):
+			want = more - 1
+		default:
+			continue
+		}
+		if len(d.Peers) != fdscan.MaxPeers || d.MorePeers != want-fdscan.MaxPeers || slices.Contains(d.Peers, fdscan.Peer{Process: d.Process, FD: d.FD}) {
+			t.Fatalf("%s: %d peers and %d more", descriptorText(d), len(d.Peers), d.MorePeers)
+		}
+		named[&d.Peers[0]] = true
+	}
+	if len(named) > 3+fdscan.MaxPeers+1 {
+		t.Errorf("%d lists of peers are kept", len(named))
+	}
+}
+
 func TestPipeWithoutAnOtherEnd(t *testing.T) {
 	testenv.NeedRoot(t)
 	role := proctest.Start(t, "pipe name=end; close end2")
