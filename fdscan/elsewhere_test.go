@@ -28,6 +28,8 @@ type elsewhere struct {
 	Before  []string
 	Targets []string
 	Deep    bool
+	// List says that it lists its own descriptors.
+	List bool
 }
 
 const elsewhereVariable = "FDSCAN_ELSEWHERE"
@@ -110,6 +112,9 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 		if err := syscall.Setuid(e.UID); err != nil {
 			return nil, err
 		}
+	}
+	if e.List {
+		return (&fdscan.Scanner{}).List(context.Background(), []int{os.Getpid()})
 	}
 	q := fdscan.Question{Deep: e.Deep}
 	for _, word := range e.Targets {
