@@ -118,7 +118,9 @@ type Table struct {
 	// when that could not be read, math.MaxUint64 for none.
 	Open  int
 	Limit uint64
-	// Kinds counts the descriptors of each kind, by its name.
+	// Kinds counts the descriptors of each kind, by its name; and as "file" what
+	// has a path, where only List asks whether it is a regular file, a device, a
+	// directory or a FIFO.
 	Kinds map[string]int
 	// SharedWith are other processes that use this very table, sorted.
 	SharedWith []int
