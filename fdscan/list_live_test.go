@@ -3,6 +3,7 @@ package fdscan_test
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -340,6 +341,29 @@ func TestListedSockets(t *testing.T) {
 	defer unix.Close(fd)
 	if got := listed(t, list(t, os.Getpid()), os.Getpid(), fd); got.Kind != fdscan.InetSocket || got.Target != "tcp, not bound" || got.Socket == nil {
 		t.Errorf("%s: %q", got.Kind.Name, got.Target)
+	}
+}
+
+// A connection that was refused leaves numbers behind, and nothing to send.
+func TestBoundSocketAfterARefusedConnect(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	// Nobody else has this address, and the port is none that the kernel chooses.
+	address := netip.MustParseAddr("127.77.12.4").As4()
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: address, Port: 24567}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: address, Port: 24568}); err != unix.ECONNREFUSED {
+			t.Fatalf("connect: %v", err)
+		}
+	}
+	d := listed(t, list(t, os.Getpid()), os.Getpid(), fd)
+	if d.Socket == nil || d.Socket.SendQueue != nil && *d.Socket.SendQueue != 0 || d.Target != "tcp 127.77.12.4:24567 BOUND" {
+		t.Errorf("%q, %+v", d.Target, d.Socket)
 	}
 }
 
