@@ -112,33 +112,40 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 		return notRun(argv[0], err)
 	}
 	defer run.Close()
-	code := codeOf(run.Status)
-	outcome := inspect.Check(run.Snapshot, k.runOf(run, argv, code), rules.All())
+	outcome := inspect.Check(run.Snapshot, k.runOf(run, argv), rules.All())
 	if err := k.gate.apply(outcome); err != nil {
 		return err
 	}
+	outcome.Run.Reported = k.reported(outcome)
 	a.remark(run)
 	if err := k.tell(a, outcome, argv); err != nil {
 		a.warn("%v", err)
 	}
 	if k.kill {
-		if left := run.Kill(k.grace); left > 0 {
+		if left := run.Kill(max(k.grace, time.Second)); left > 0 {
 			a.warn("%d of the processes that were left behind did not end", left)
 		}
 	}
-	if verdict := k.gate.exitCode(outcome); code == 0 && verdict != exitOK {
-		code = verdict
-		if verdict == exitNo {
-			code = k.exitCode
-		}
+	return &exitError{code: outcome.Run.Reported}
+}
+
+// reported is the exit code that a run comes to: the command's own, unless it has
+// succeeded.
+func (k *checkFlags) reported(o *inspect.Outcome) int {
+	switch verdict := k.gate.exitCode(o); {
+	case o.Run.ExitCode != 0:
+		return o.Run.ExitCode
+	case verdict == exitNo:
+		return k.exitCode
+	default:
+		return verdict
 	}
-	return &exitError{code: code}
 }
 
 // runOf is what inspect is told of a run.
-func (k *checkFlags) runOf(r *follow.Run, argv []string, code int) *inspect.Run {
+func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 	run := &inspect.Run{
-		Argv: argv, ExitCode: code, Duration: r.Duration, Sampled: r.Sampled, Processes: r.Processes, OpenAtExit: k.openAtExit,
+		Argv: argv, ExitCode: codeOf(r.Status), Duration: r.Duration, Sampled: r.Sampled, Processes: r.Processes, OpenAtExit: k.openAtExit,
 		Crossings: r.Crossings, Unclosed: r.Unclosed, Survivors: r.Survivors, Unread: r.Unread,
 	}
 	if r.Status.Signaled() {
@@ -155,6 +162,9 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string, code int) *inspect.Run 
 func (a *app) remark(r *follow.Run) {
 	if r.Refused != nil {
 		a.warn("the command was looked at in intervals only, so that what is short was missed: %v (%s)", r.Refused, whyRefused())
+	}
+	if p := r.FailedTracer; p != nil {
+		a.warn("pid %d (%s) failed, perhaps because it traces others, and what check follows has a tracer: --no-trace leaves that free", p.PID, p.Comm)
 	}
 	if p := r.Unprivileged; p != nil {
 		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"

@@ -37,9 +37,9 @@ func watchFlagsOf(c *cobra.Command) *watchFlags {
 const (
 	// defaultWatch is how long growth is looked for.
 	defaultWatch = 30 * time.Second
-	// looks is how many looks there are in that time, and leastPause the time
-	// between two of them at least.
-	looks      = 40
+	// watchLooks is how many looks there are in that time, and leastPause the
+	// time between two of them at least.
+	watchLooks = 40
 	leastPause = 20 * time.Millisecond
 	// settleTime is how long what is being closed may take at the end; it is
 	// over when settleLooks have found no fewer descriptors than the one before.
@@ -57,6 +57,7 @@ func (w *watchFlags) asked(c *cobra.Command) bool {
 	return f.Changed("for") || f.Changed("warm-up") || f.Changed("since")
 }
 
+// check finds mistakes before anything is done.
 func (w *watchFlags) check(c *cobra.Command) error {
 	as := func(change map[string]string) string { return again(c, nil, change) }
 	switch {
@@ -137,7 +138,7 @@ func (a *app) runCheckProcess(ctx context.Context, c *cobra.Command, out *output
 func (w *watchFlags) looks(ctx context.Context, watcher *fdscan.Watcher) error {
 	watcher.Look()
 	if w.watch > 0 {
-		ticks := time.NewTicker(max(w.watch/looks, leastPause))
+		ticks := time.NewTicker(max(w.watch/watchLooks, leastPause))
 		defer ticks.Stop()
 		// A machine under load may take longer for the looks that it takes.
 		for end, n := time.Now().Add(w.watch), 1; time.Now().Before(end) || n < inspect.MinLooks; n++ {

@@ -36,9 +36,6 @@ type actFlags struct {
 	rule        string
 	older       time.Duration
 	limits      *inspect.Limits
-	// chosen reports that the connections themselves were chosen, by their far
-	// ends or by a rule.
-	chosen bool
 }
 
 func (a *app) close() *cobra.Command {
@@ -188,45 +185,19 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 		f.pids = slices.Compact(f.pids)
 	}
 	scanner := &fdscan.Scanner{}
-	see := lookUp(scanner, targets, true)
-	if f.rule != "" {
-		f.chosen = true
-		see = func(ctx context.Context) (*inspect.Answer, error) { return f.byRule(ctx, scanner, targets) }
-	}
-	before, err := see(ctx)
+	chosen, err := f.choose(ctx, scanner, targets)
 	if err != nil {
 		return lookupError(c, err)
 	}
-	sockets := f.sockets(before)
+	before, sockets := chosen.before, chosen.sockets
 	plan, named := f.plan(sockets)
-	remark := ""
-	if len(plan.Steps) == 0 && f.rule == "" && f.method != act.Seal {
-		far, err := byPeer(ctx, scanner, targets, f.pids)
-		if err != nil {
-			return lookupError(c, err)
-		}
-		if len(far.Shown) > 0 {
-			f.chosen = true
-			before, sockets = far, far.Shown
-			plan, named = f.plan(sockets)
-			remark = strings.Join(args, ", ") + ": taken as the far end, since nothing that is meant has it as its own"
-		}
-	}
-	after := lookUp(scanner, targets, f.connections || f.method == act.Half)
-	if f.chosen {
-		after = lookAgain(scanner, before)
-	}
-	examined := make([]*fdscan.Socket, len(sockets))
-	for i, s := range sockets {
-		examined[i] = s.Socket
-	}
-	scanner.Examine(examined)
+	scanner.Examine(bare(sockets))
 	said := report.NewActions(c.Name(), args, Version(), before, plan)
-	said.Remark(remark)
-	if len(plan.Steps) == 0 && f.rule != "" {
+	said.Remark(chosen.remark)
+	switch {
+	case len(plan.Steps) == 0 && f.rule != "":
 		return f.noneOfRule(before)
-	}
-	if len(plan.Steps) == 0 {
+	case len(plan.Steps) == 0:
 		return a.nothingToDo(f, args, before, sockets, said)
 	}
 	for _, pid := range f.pids {
@@ -260,7 +231,7 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 		return err
 	}
 	results := plan.Do(ctx, scanner, named)
-	return a.verify(ctx, c, f, after, said, results)
+	return a.verify(ctx, c, f, chosen.after, said, results)
 }
 
 // refused is the error for a plan of which nothing can be done.
@@ -281,9 +252,6 @@ func pidList(pids []int) string {
 
 // sockets are those that the flags mean, of those that match the targets.
 func (f *actFlags) sockets(answer *inspect.Answer) (sockets []*inspect.Socket) {
-	if f.chosen {
-		return answer.Shown
-	}
 	for _, s := range answer.Shown {
 		byInode := slices.ContainsFunc(answer.Targets, func(t fdscan.Target) bool { return t.Kind == fdscan.InodeTarget && t.Inode == s.Inode })
 		wanted := s.IsPort() || f.connections || byInode

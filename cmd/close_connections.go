@@ -11,6 +11,7 @@ import (
 	"stray/fdscan"
 	"stray/inspect"
 	"stray/inspect/rules"
+	"stray/internal/act"
 )
 
 // connectionRules are the rules that --rule takes: those about single
@@ -19,6 +20,58 @@ var connectionRules = []string{"FD301", "FD302", "FD303", "FD305"}
 
 // look is how close and seal see what they act on: before, and again after it.
 type look func(context.Context) (*inspect.Answer, error)
+
+// choice is what close and seal have found to act on.
+type choice struct {
+	before  *inspect.Answer
+	sockets []*inspect.Socket
+	// after sees what has become of it.
+	after look
+	// remark says how the targets were understood; empty when as they stand.
+	remark string
+}
+
+// choose finds what the flags and targets mean: by a rule; by their own end; or,
+// where nothing that is meant has that, by their far end.
+func (f *actFlags) choose(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Target) (choice, error) {
+	if f.rule != "" {
+		before, err := f.byRule(ctx, scanner, targets)
+		if err != nil {
+			return choice{}, err
+		}
+		return choice{before: before, sockets: before.Shown, after: lookAgain(scanner, before)}, nil
+	}
+	before, err := lookUp(scanner, targets, true)(ctx)
+	if err != nil {
+		return choice{}, err
+	}
+	own := choice{before: before, sockets: f.sockets(before), after: lookUp(scanner, targets, f.connections || f.method == act.Half)}
+	hasAddress := func(t fdscan.Target) bool { return t.Kind == fdscan.PortTarget && t.Addr.IsValid() }
+	if plan, _ := f.plan(own.sockets); len(plan.Steps) > 0 || f.method == act.Seal || f.holders != "" || !slices.ContainsFunc(targets, hasAddress) {
+		return own, nil
+	}
+	far, err := byPeer(ctx, scanner, targets, f.pids)
+	if err != nil {
+		return choice{}, err
+	}
+	if len(far.Shown) == 0 {
+		return own, nil
+	}
+	words := make([]string, len(targets))
+	for i, t := range targets {
+		words[i] = t.Text
+	}
+	return choice{far, far.Shown, lookAgain(scanner, far), strings.Join(words, ", ") + ": taken as the far end, since nothing that is meant has it as its own"}, nil
+}
+
+// bare are the sockets without what was judged of them.
+func bare(judged []*inspect.Socket) []*fdscan.Socket {
+	sockets := make([]*fdscan.Socket, len(judged))
+	for i, s := range judged {
+		sockets[i] = s.Socket
+	}
+	return sockets
+}
 
 // lookUp looks targets up by their own end, as who does.
 func lookUp(scanner *fdscan.Scanner, targets []fdscan.Target, all bool) look {

@@ -71,12 +71,11 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	}
 	// What is found is kept to the end: half as much garbage beside it is enough.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
-	scanner := &fdscan.Scanner{}
-	snap, err := scanner.Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
+	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
 	if err != nil {
 		return lookupError(c, err)
 	}
-	connections, err := lookAtConnections(ctx, scanner.After(snap), fdscan.ConnectionsQuestion{}, *s.limits, 0)
+	connections, err := lookAtConnections(ctx, &fdscan.Scanner{Walker: snap.Read}, fdscan.ConnectionsQuestion{}, *s.limits, 0)
 	if err != nil {
 		return lookupError(c, err)
 	}

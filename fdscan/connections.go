@@ -184,13 +184,18 @@ func (c *connections) acceptors() error {
 	return err
 }
 
+// mostIdleAsked is how many suspects are asked for their options although no timer
+// runs: without one, the options change nothing now.
+const mostIdleAsked = 1000
+
 // askConnections asks suspects how long they last without an answer.
 func (c *connections) askConnections() {
 	if c.Detached {
 		return
 	}
 	for _, s := range c.snap.Sockets {
-		if !c.suspects[s] || !s.Protocol.Stream() || s.Remote.Port == 0 {
+		switch {
+		case !c.suspects[s], !s.Protocol.Stream(), s.Remote.Port == 0, s.Timer == nil && len(c.suspects) > mostIdleAsked:
 			continue
 		}
 		for _, h := range s.Holders {

@@ -3,6 +3,8 @@ package fdscan
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -40,9 +42,9 @@ func (c *connections) peers() {
 	if more := count - mostPeers; more > 0 {
 		c.gap(Gap{Op: "find the other ends", FD: -1, Err: fmt.Sprintf("those of %d more connections were not looked for", more), Scope: ScopeDetail})
 	}
-	for netns, sockets := range byNamespace {
+	for _, netns := range slices.Sorted(maps.Keys(byNamespace)) {
 		c.inConn(netns, func(conn *sockdiag.Conn) {
-			for _, s := range sockets {
+			for _, s := range byNamespace[netns] {
 				if s.Health.Peer != nil {
 					continue
 				}

@@ -127,6 +127,8 @@ func (i *Imports) add(name []byte) {
 	case "recv", "recvfrom", "recvmsg", "recvmmsg", "read", "readv", "__recv_chk", "__recvfrom_chk", "__read_chk",
 		"send", "sendto", "sendmsg", "sendmmsg", "write", "writev", "connect":
 		i.Transfer = true
+	case "ptrace":
+		i.Trace = true
 	case "syscall":
 		// It may make any call by number.
 		i.Listen, i.Accept, i.Transfer = true, true, true

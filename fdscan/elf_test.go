@@ -71,9 +71,10 @@ func TestImportsByName(t *testing.T) {
 		"accept":                {Accept: true},
 		"acceptable":            {},
 		"__read_chk":            {Transfer: true},
-		"syscall":               {true, true, true},
-		"io_uring_get_sqe":      {true, true, true},
-		"io_uring_prep_a_thing": {true, true, true},
+		"syscall":               {Listen: true, Accept: true, Transfer: true},
+		"io_uring_get_sqe":      {Listen: true, Accept: true, Transfer: true},
+		"io_uring_prep_a_thing": {Listen: true, Accept: true, Transfer: true},
+		"ptrace":                {Trace: true},
 		"":                      {},
 	} {
 		var i Imports

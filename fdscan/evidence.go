@@ -62,6 +62,9 @@ func (l *lookup) flags() {
 	}
 	var all []holding
 	for _, s := range l.snap.Sockets {
+		if l.survey.isAlone(s) {
+			continue
+		}
 		for _, h := range s.Holders {
 			all = append(all, holding{socket: s, holder: h})
 		}
@@ -76,6 +79,9 @@ func (l *lookup) flags() {
 		all[i].stays = inode == 0 || all[i].socket == nil || inode == all[i].socket.Inode
 	})
 	l.snap.Sockets = slices.DeleteFunc(l.snap.Sockets, func(s *Socket) bool {
+		if l.survey.isAlone(s) {
+			return false
+		}
 		held := len(s.Holders)
 		s.Holders = slices.DeleteFunc(s.Holders, func(*Holder) bool {
 			stays := all[0].stays

@@ -81,11 +81,10 @@ type Network struct {
 	// RTOMin and RTOMax bound the retransmission timer (tcp_rto_min_us, Linux
 	// 6.11, and tcp_rto_max_ms, 6.15; 200 ms and 2 min before).
 	RTOMin, RTOMax time.Duration
-	FinTimeout     time.Duration // tcp_fin_timeout
-	// KeepaliveTime, KeepaliveInterval and KeepaliveProbes are what
-	// SO_KEEPALIVE goes by unless the socket says otherwise.
-	KeepaliveTime, KeepaliveInterval time.Duration
-	KeepaliveProbes                  int
+	// KeepaliveInterval and KeepaliveProbes are what SO_KEEPALIVE goes by unless
+	// the socket says otherwise (tcp_keepalive_intvl, tcp_keepalive_probes).
+	KeepaliveInterval time.Duration
+	KeepaliveProbes   int
 	// ListenOverflows and ListenDrops count the connections that a full accept
 	// queue, or anything, has kept from a listener of this namespace (netstat);
 	// nil when they could not be read.

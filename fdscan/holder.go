@@ -120,6 +120,8 @@ type Imports struct {
 	Listen, Accept bool
 	// Transfer: some call that reads or writes.
 	Transfer bool
+	// Trace: ptrace(2), by its name.
+	Trace bool
 }
 
 // Wait is what one thread was doing: /proc/PID/task/TID/syscall, resolved.

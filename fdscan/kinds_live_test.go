@@ -121,7 +121,7 @@ func (live liveKind) test(t *testing.T, kind *fdscan.Kind) {
 		testenv.NeedWorking(t, live.need, proctest.TryMake(live.need))
 		script = "make " + live.need + " name=it cloexec=1"
 	}
-	if file, _, _ := strings.Cut(strings.TrimPrefix(script, "open "), " "); strings.HasPrefix(file, "/dev/") {
+	if file, _, _ := strings.Cut(strings.TrimPrefix(strings.ReplaceAll(script, ";", " "), "open "), " "); strings.HasPrefix(file, "/dev/") {
 		device, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 		testenv.NeedWorking(t, file, err)
 		device.Close()

@@ -87,8 +87,6 @@ func (l *lookup) readNetwork(n *Network) {
 	n.Retries2, n.SynRetries, n.OrphanRetries = value("tcp_retries2", 15), value("tcp_syn_retries", 6), value("tcp_orphan_retries", 0)
 	n.RTOMin = time.Duration(value("tcp_rto_min_us", 200_000)) * time.Microsecond
 	n.RTOMax = time.Duration(value("tcp_rto_max_ms", 120_000)) * time.Millisecond
-	n.FinTimeout = time.Duration(value("tcp_fin_timeout", 60)) * time.Second
-	n.KeepaliveTime = time.Duration(value("tcp_keepalive_time", 7200)) * time.Second
 	n.KeepaliveInterval = time.Duration(value("tcp_keepalive_intvl", 75)) * time.Second
 	n.KeepaliveProbes = value("tcp_keepalive_probes", 9)
 }

@@ -11,7 +11,10 @@ import (
 // Reader reads facts about single processes and descriptors, whenever it is
 // asked to: for those who follow processes in place of looking at all at once.
 // It is for one goroutine at a time.
-type Reader struct{ l *lookup }
+type Reader struct {
+	l    *lookup
+	code codeCache
+}
 
 // NewReader returns a Reader for as long as ctx lasts.
 func (s *Scanner) NewReader(ctx context.Context) (*Reader, error) {
@@ -19,7 +22,7 @@ func (s *Scanner) NewReader(ctx context.Context) (*Reader, error) {
 	if err := l.host(); err != nil {
 		return nil, err
 	}
-	return &Reader{l}, nil
+	return &Reader{l: l}, nil
 }
 
 // Snapshot is empty but for what is known of the host, and what could not be seen.
@@ -61,6 +64,13 @@ func (r *Reader) Descriptor(p *Process, tid, fd int, link string) *Descriptor {
 		d.Socket = r.socket(Ref{PID: p.PID, TID: tid, FD: fd, Kind: RefSocket, Inode: d.Inode})
 	}
 	return d
+}
+
+// Traces reports whether the program of a process calls ptrace(2), by the dynamic
+// symbols of its file.
+func (r *Reader) Traces(pid int) bool {
+	i := r.code.imports(r.l.path(strconv.Itoa(pid), "exe"))
+	return i != nil && i.Trace
 }
 
 // readFDInfo reads fdinfo of a descriptor.

@@ -43,7 +43,10 @@ type Snapshot struct {
 	// was read.
 	HoldersComplete bool
 	Gaps            []Gap
-	read            *readTables // by a survey; for Scanner.After
+	// Read finds descriptors in the tables that a survey has read, and reads
+	// again only for what is not in there; nil for other questions. For
+	// Scanner.Walker.
+	Read Walker
 }
 
 // Parent returns the parent of p; nil when it is not known. A process that has

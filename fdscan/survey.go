@@ -45,8 +45,8 @@ func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, erro
 	return l.snap, nil
 }
 
-// survey is what a lookup knows besides when it looks at the whole machine. All
-// methods can be called on nil.
+// survey is what a lookup knows besides when it looks at the whole machine. What
+// reads tables calls its methods in any case; those do nothing on nil.
 type survey struct {
 	// ports says that listeners and bound sockets are wanted; selected are the
 	// inodes of connections that are.
@@ -135,6 +135,12 @@ func (v *survey) list(c listed) {
 	}
 }
 
+// isAlone reports a connection that one descriptor has: it tells of a listener
+// that it is used, and its own flags do not matter.
+func (v *survey) isAlone(s *Socket) bool {
+	return v != nil && s.State != Listen && s.State != Bound && len(s.Holders) == 1
+}
+
 // mark returns a function that forgets what has been listed since.
 func (v *survey) mark() (undo func()) {
 	if v == nil {
@@ -165,17 +171,18 @@ func (l *lookup) look(ctx context.Context) error {
 	slices.SortFunc(v.listed, func(a, b listed) int { return cmp.Compare(a.inode, b.inode) })
 
 	sees := true
-	l.snap.read = &readTables{}
+	read := &readTables{Walker: l.walker()}
+	l.snap.Read = read
 	err := l.walker().Tables(ctx, func(f Filled) { v.tables = append(v.tables, f) }, func(g Gap) {
 		sees = false
 		l.gap(g)
-		l.snap.read.gaps = append(l.snap.read.gaps, g)
+		read.gaps = append(read.gaps, g)
 	})
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(v.tables, func(a, b Filled) int { return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.TID, b.TID)) })
-	l.snap.read.tables = v.tables
+	read.tables = v.tables
 	l.fillTables()
 	v.index()
 	l.selectConnections(ctx)

@@ -5,17 +5,6 @@ import (
 	"maps"
 )
 
-// After returns a Scanner for the same machine that finds descriptors in the
-// tables which a survey has just read, and reads tables only for what is not in
-// there.
-func (s *Scanner) After(survey *Snapshot) *Scanner {
-	after := *s
-	if survey.read != nil {
-		after.Walker = &readTables{Walker: s.walker(), tables: survey.read.tables, gaps: survey.read.gaps}
-	}
-	return &after
-}
-
 // readTables is a Walker that remembers.
 type readTables struct {
 	Walker // for what is not in the tables

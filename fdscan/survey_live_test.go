@@ -157,8 +157,7 @@ func TestSurveyEndsWithItsContext(t *testing.T) {
 func TestAfterASurvey(t *testing.T) {
 	old := proctest.Start(t, `listen tcp4 127.0.0.1:0 ; fork { serve sleep }`)
 	w := newWatcher()
-	scanner := &fdscan.Scanner{Walker: w}
-	snap, err := scanner.Survey(t.Context(), fdscan.SurveyQuestion{})
+	snap, err := (&fdscan.Scanner{Walker: w}).Survey(t.Context(), fdscan.SurveyQuestion{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +168,7 @@ func TestAfterASurvey(t *testing.T) {
 		walks int
 	}{{old, 0}, {young, 1}} {
 		s := tt.role.Socket("")
-		after := look(t, scanner.After(snap), fdscan.Question{}, port(s))
+		after := look(t, &fdscan.Scanner{Walker: snap.Read}, fdscan.Question{}, port(s))
 		wantHolders(t, holdersOf(t, after, s.Inode), table(tt.role, s.Inode)...)
 		if w.walks-walks != tt.walks {
 			t.Errorf("%d walks, want %d", w.walks-walks, tt.walks)

@@ -40,7 +40,7 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 		}
 		return givesUp(span(left), false)
 	case s.Timer.Kind == "keepalive":
-		return keepaliveOutlook(s)
+		return keepaliveOutlook(s, n)
 	case s.Timer.Kind != "retransmit":
 		return ""
 	case user > 0:
@@ -67,11 +67,12 @@ func givesUp(in string, user bool) string {
 	return "the kernel gives up in about " + in
 }
 
-// keepaliveOutlook is what SO_KEEPALIVE comes to when nobody answers.
-func keepaliveOutlook(s *fdscan.Socket) string {
+// keepaliveOutlook is what SO_KEEPALIVE comes to when nobody answers. Where the
+// socket could not be asked, it has most likely what its namespace gives it.
+func keepaliveOutlook(s *fdscan.Socket, n *fdscan.Network) string {
 	o := s.Health.Options
 	if o == nil {
-		return ""
+		o = &fdscan.ConnectionOptions{Interval: n.KeepaliveInterval, Count: n.KeepaliveProbes}
 	}
 	left := expires(s) + time.Duration(max(0, o.Count-int(s.Health.TCP.Probes)))*o.Interval
 	if o.UserTimeout > 0 {

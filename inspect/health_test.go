@@ -30,8 +30,8 @@ const inode = 4711
 
 // defaults are what TCP goes by where nobody has changed it.
 var defaults = &fdscan.Network{
-	NetNS: 1, Known: true, Retries2: 15, SynRetries: 6, RTOMin: 200 * time.Millisecond, RTOMax: 2 * time.Minute, FinTimeout: time.Minute,
-	KeepaliveTime: 2 * time.Hour, KeepaliveInterval: 75 * time.Second, KeepaliveProbes: 9,
+	NetNS: 1, Known: true, Retries2: 15, SynRetries: 6, RTOMin: 200 * time.Millisecond, RTOMax: 2 * time.Minute,
+	KeepaliveInterval: 75 * time.Second, KeepaliveProbes: 9,
 }
 
 // said is the diagnosis of a socket, by the limits that everybody has; "" for none.

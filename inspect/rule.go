@@ -230,24 +230,22 @@ func NewFinding(r *Rule, s *Socket, h *Holder, message string) Finding {
 }
 
 // NewDescriptorFinding returns a finding of r about a descriptor that came from
-// another program on host h; from is nil where it did not.
-func NewDescriptorFinding(r *Rule, h fdscan.Host, d *fdscan.Descriptor, from *fdscan.Process, message string) Finding {
+// another program; from is nil where it did not.
+func NewDescriptorFinding(r *Rule, v *View, d *fdscan.Descriptor, from *fdscan.Process, message string) Finding {
 	source := ""
 	if from != nil {
 		source = program(from)
 	}
-	return Finding{
-		Rule: r, Severity: r.Severity, Process: d.Process, TID: d.TID, FD: d.FD, Inode: d.Inode, Message: message,
-		Next:        []string{"stray explain " + r.ID},
-		Fingerprint: fingerprint(r.ID, program(d.Process), source, stableName(h, d)),
-	}
+	f := NewProcessFinding(r, d.Process, d.FD, message, source, v.Lasting(d))
+	f.TID, f.Inode = d.TID, d.Inode
+	return f
 }
 
-// stableName is what a descriptor leads to, less what another run changes.
-func stableName(h fdscan.Host, d *fdscan.Descriptor) string {
+// Lasting is what a descriptor leads to, less what is another in the next run.
+func (v *View) Lasting(d *fdscan.Descriptor) string {
 	switch {
 	case d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound):
-		s := &Socket{Socket: d.Socket, ephemeral: Ephemeral(h, d.Socket.Local.Port)}
+		s := &Socket{Socket: d.Socket, ephemeral: Ephemeral(v.Host, d.Socket.Local.Port)}
 		return string(s.Protocol) + " " + s.stableAddress()
 	case strings.HasPrefix(d.Link, "/"):
 		return lastingName(d.Link)

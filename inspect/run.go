@@ -12,7 +12,10 @@ type Run struct {
 	// ExitCode is that of the command; 128 and the signal when one ended it.
 	ExitCode int
 	// Signal ended the command; 0 when it exited.
-	Signal   int
+	Signal int
+	// Reported is the exit code of stray, which findings change when the command
+	// has succeeded.
+	Reported int
 	Duration time.Duration
 	// Sampled reports that ptrace was refused: the tree was looked at in
 	// intervals, and what was short may have been missed.

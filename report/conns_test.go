@@ -18,7 +18,7 @@ func ailing() *machine {
 	m := newMachine()
 	m.Looked = fdscan.Looked{Connections: 1204, Listeners: 38, Datagrams: 12, Namespaces: 2}
 	m.Networks = map[uint64]*fdscan.Network{here: {
-		NetNS: here, Known: true, Retries2: 15, SynRetries: 6, RTOMin: 200 * time.Millisecond, RTOMax: 2 * time.Minute, FinTimeout: time.Minute,
+		NetNS: here, Known: true, Retries2: 15, SynRetries: 6, RTOMin: 200 * time.Millisecond, RTOMax: 2 * time.Minute,
 		ListenOverflows: new(uint64(17)),
 	}}
 	app := m.process(812, "/srv/app --port 8080", aged(26*time.Hour), unit("app.service"))

@@ -234,6 +234,7 @@ type Run struct {
 	Argv       []string  `json:"argv"`
 	ExitCode   int       `json:"exit_code"`
 	Signal     *int      `json:"signal"`
+	Reported   int       `json:"reported_exit_code"` // that of stray
 	Duration   float64   `json:"duration_seconds"`
 	Sampled    bool      `json:"sampled"`
 	Processes  int       `json:"processes"`
@@ -275,7 +276,7 @@ func newRun(r *inspect.Run) *Run {
 	if r == nil {
 		return nil
 	}
-	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Duration.Seconds(), r.Sampled, r.Processes, list(r.LeftBehind, newProcess)}
+	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Reported, r.Duration.Seconds(), r.Sampled, r.Processes, list(r.LeftBehind, newProcess)}
 }
 
 func newHost(h fdscan.Host) Host {

@@ -40,7 +40,7 @@ Many programs leave the rest to exit on purpose: hence a note, and
 			if u.Count > 1 {
 				more = fmt.Sprintf("; %d processes of this program did", u.Count)
 			}
-			f := inspect.NewDescriptorFinding(r, v.Host, u.Descriptor, nil, fmt.Sprintf("%s ended%s with fd %d open, %s%s", who(u.Process), how, u.FD, what(u.Descriptor), more))
+			f := inspect.NewDescriptorFinding(r, v, u.Descriptor, nil, fmt.Sprintf("%s ended%s with fd %d open, %s%s", who(u.Process), how, u.FD, what(u.Descriptor), more))
 			if v.Run.OpenAtExit && u.Signal == 0 {
 				f.Severity = inspect.Error
 			}

@@ -33,7 +33,7 @@ are started this way on purpose.`,
 	Needs: inspect.SightRun,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		for _, s := range v.Run.Survivors {
-			findings = append(findings, leftBehind(r, s))
+			findings = append(findings, leftBehind(r, v, s))
 		}
 		return findings
 	},
@@ -41,15 +41,15 @@ are started this way on purpose.`,
 })
 
 // leftBehind says what a survivor holds.
-func leftBehind(r *inspect.Rule, s *fdscan.Survivor) inspect.Finding {
+func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Finding {
 	var holds, parts []string
 	for _, d := range s.Ports {
 		holds = append(holds, fmt.Sprintf("%s (fd %d)", what(d), d.FD))
-		parts = append(parts, what(d))
+		parts = append(parts, v.Lasting(d))
 	}
 	for _, d := range s.Locked {
 		holds = append(holds, fmt.Sprintf("a lock on %s (fd %d)", d.Link, d.FD))
-		parts = append(parts, d.Link)
+		parts = append(parts, v.Lasting(d))
 	}
 	message := who(s.Process) + " outlives the command"
 	if len(holds) > 0 {

@@ -55,7 +55,7 @@ if response.StatusCode != http.StatusOK {
 		{Language: "Node", Text: "destroy sockets and streams on error and timeout; response.resume() or destroy() of what is not read."},
 		{Language: "Java", Text: "try (var in = …) { }: what waits for a collection is open until then."},
 	},
-	Needs: inspect.SightTrend,
+	Needs: inspect.SightTables | inspect.SightTrend,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
 		for _, t := range v.Tables {
 			if t.TID != 0 || seenBefore(v, t) {

@@ -44,7 +44,7 @@ func unreadTables(v *inspect.View) string {
 
 // crossing returns a finding of r about c, which is an error: it was seen.
 func crossing(r *inspect.Rule, v *inspect.View, c *fdscan.Crossing, message string) inspect.Finding {
-	f := inspect.NewDescriptorFinding(r, v.Host, c.Descriptor, c.From, message)
+	f := inspect.NewDescriptorFinding(r, v, c.Descriptor, c.From, message)
 	f.Evidence = []string{
 		fmt.Sprintf("fd %d (%s) came from pid %d, %q", c.FD, c.Link, c.From.PID, command(c.From)),
 		fmt.Sprintf("it crossed the exec of %q in pid %d: nothing in its arguments or environment names it", command(c.Process), c.Process.PID),

@@ -30,7 +30,7 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	switch {
 	case p.image.carried.has(e):
 		return true // it has crossed before, and been told of then
-	case p.copied && !shared && t.prepared(p, now, e):
+	case p.copied && !shared && t.prepared(p, e):
 		// Done by who knew of this exec: between fork and exec the descriptor was
 		// put there, or FD_CLOEXEC taken off. A server that gets a socket in this
 		// way answers for it from now on.
@@ -88,16 +88,15 @@ var word = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // prepared reports whether a copy has made ready, for the program that it was to
 // execute, what it did not have, or could not pass on, from its start.
-func (t *tree) prepared(p *process, now *image, e entry) bool {
-	i := slices.IndexFunc(p.inherited, func(i inheritance) bool { return i.entry == e })
-	if i < 0 {
+func (t *tree) prepared(p *process, e entry) bool {
+	i := p.inheritance(e)
+	if i == nil {
 		return true
 	}
-	closing := p.inherited[i].closing
-	if closing == unknown && t.link(p.parent, e.fd) == e.link {
-		closing = t.closing(p.parent, e.fd)
+	if i.closing == unknown && t.link(p.parent, e.fd) == e.link {
+		i.closing = t.closing(p.parent, e.fd)
 	}
-	return closing == yes
+	return i.closing == yes
 }
 
 // newLeak finds out what there is to know of a descriptor of p's image, which p

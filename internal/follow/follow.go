@@ -10,9 +10,11 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -45,7 +47,7 @@ type Run struct {
 	// Snapshot has the listeners and bound sockets of the survivors with all who
 	// hold them, the host, and what could not be seen.
 	Snapshot *fdscan.Snapshot
-	// Unread are the descriptor tables that could not be read, one for each reason.
+	// Unread is what could not be read of the tree, once for each reason.
 	Unread []fdscan.Gap
 	// Unprivileged is a program with the setuid or setgid bit, or capabilities,
 	// that got no privilege, because somebody without CAP_SYS_PTRACE followed it
@@ -53,7 +55,10 @@ type Run struct {
 	// none.
 	Unprivileged    *fdscan.Process
 	NoNewPrivileges bool
-	left            []int // pidfds of the survivors
+	// FailedTracer is a program that failed and that traces others, as strace and
+	// gdb do, which what is followed cannot be; nil for none.
+	FailedTracer *fdscan.Process
+	left         []int // pidfds of the survivors
 }
 
 // Start runs the command to its end. The error is for what has kept it from
@@ -70,6 +75,11 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	defer signals.stop()
+	was, err := adoptOrphans(1)
+	if err != nil {
+		return nil, err
+	}
+	defer adoptOrphans(was)
 	t := newTree(procRoot, reader) // which knows the children of before
 	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
@@ -92,19 +102,27 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	r.Status, r.Duration, r.Processes, r.Unprivileged = end.Status, end.Took, t.total, t.unprivileged
+	r.FailedTracer = t.failedTracer
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
-	err = r.survivors(ctx, t, end.Survivors)
+	r.survivors(ctx, t, end.Survivors)
 	release()
 	t.reap()
-	if err != nil {
-		return nil, err
-	}
-	for _, g := range t.gaps {
-		r.Unread = append(r.Unread, g)
-		r.Snapshot.HoldersComplete = false
+	for _, reason := range slices.Sorted(maps.Keys(t.gaps)) {
+		r.Unread = append(r.Unread, t.gaps[reason])
 	}
 	r.Snapshot.Gaps = append(r.Snapshot.Gaps, r.Unread...)
+	r.Snapshot.HoldersComplete = r.Snapshot.HoldersComplete && len(r.Unread) == 0
 	return r, nil
+}
+
+// adoptOrphans says whether this process becomes the parent of descendants whose
+// own have ended (PR_SET_CHILD_SUBREAPER), 1 or 0, and returns what was said before.
+func adoptOrphans(shall int32) (was int32, err error) {
+	err = unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&was)), 0, 0, 0)
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, uintptr(shall), 0, 0, 0)
+	}
+	return was, os.NewSyscallError("prctl", err)
 }
 
 // procRoot is where proc(5) is mounted: only of this machine can processes be
@@ -113,7 +131,7 @@ var procRoot = (&fdscan.Scanner{}).ProcRoot()
 
 // survivors looks at the processes that are left. Others cannot hold what these
 // have opened, unless somebody has sent it to them.
-func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
+func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 	slices.Sort(pids)
 	r.Snapshot = t.reader.Snapshot()
 	var targets []fdscan.Target
@@ -129,20 +147,24 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) error {
 		targets = append(targets, sockets...)
 	}
 	if len(targets) == 0 {
-		return nil
+		return
 	}
 	snap, err := (&fdscan.Scanner{}).Lookup(ctx, fdscan.Question{Targets: targets, PIDs: pids})
 	if err != nil {
-		return fmt.Errorf("look at what is left behind: %w", err)
+		r.Unread = append(r.Unread, fdscan.Gap{Op: "look up the sockets that are left", PID: pids[0], FD: -1, Err: err.Error(), Scope: fdscan.ScopeHolders})
+		return
 	}
 	r.Snapshot = snap
-	return nil
 }
 
 // survivor looks at what a process that is left holds of what others wait for.
 func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 	p, err := t.reader.Process(pid)
-	if err != nil || p.State == 'Z' {
+	if err != nil {
+		return nil, nil
+	}
+	if p.State == 'Z' {
+		unix.Wait4(pid, nil, unix.WNOHANG, nil) // whoever has to: nobody follows it any more
 		return nil, nil
 	}
 	s = &fdscan.Survivor{Process: p}

@@ -122,11 +122,7 @@ func equal(t *testing.T, what string, want, got []string) {
 
 // leaks is the C program of testdata.
 var leaks = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "follow")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "leaks")
+	path := filepath.Join(scratch, "leaks")
 	out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", "-o", path, "testdata/leaks.c").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("gcc: %w\n%s", err, out)
@@ -161,6 +157,7 @@ func TestEveryWay(t *testing.T) {
 		{way: "thread-forks", leaky: []string{got}, processes: 2},
 		{way: "sigkill", open: "leaks FILE signal 9", status: 137, processes: 1},
 		{way: "storm", leaky: []string{got + " ×200"}, processes: 201},
+		{way: "stops", processes: 2},
 		{way: "exec-chain", leaky: []string{"env got fd 3 FILE of leaks"}, processes: 1},
 		{way: "daemon", leaky: []string{got, "sleep survives"}, clean: []string{"sleep survives"}, processes: 3},
 		{way: "moved", processes: 2},
@@ -191,6 +188,20 @@ func TestEveryWay(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Whoever is killed in the midst of a fork does not tell of it; what it has made
+// runs all the same.
+func TestKilledForking(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	program, err := leaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := start(t, follow.Options{Grace: time.Minute}, program, "killed-forking", "clean", filepath.Join(t.TempDir(), "file"))
+	if run.Status.ExitStatus() != 0 || len(run.Survivors) != 0 || len(run.Crossings) != 0 {
+		t.Errorf("status %v, told %v", run.Status, told(run, nil))
 	}
 }
 
@@ -295,8 +306,11 @@ import fcntl, os, socket, sys, time
 if os.fork():
     os._exit(0)
 os.setsid()
+parent = os.getpid()
 if os.fork():
     os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.001)
 for fd in 0, 1, 2:
     os.close(fd)
 os.open("/dev/null", os.O_RDWR); os.dup(0); os.dup(0)

@@ -1,13 +1,24 @@
 package follow_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
-	"stray/internal/proctest"
 	"stray/internal/testenv"
 )
 
+// scratch is a directory for what several tests use.
+var scratch string
+
 func TestMain(m *testing.M) {
-	proctest.Main()
-	testenv.Main(m)
+	dir, err := os.MkdirTemp("", "follow-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	scratch = dir
+	code := testenv.Checked(m).Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
 }

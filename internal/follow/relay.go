@@ -25,7 +25,6 @@ var noteTo int32
 // os/signal keeps to itself: hence a handler of its own.
 type relay struct {
 	read   *os.File
-	write  int
 	before [len(relayed)]sigaction
 	done   chan struct{}
 
@@ -48,14 +47,14 @@ func startRelay() (*relay, error) {
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("relay signals: pipe2: %w", err)
 	}
-	r := &relay{read: os.NewFile(uintptr(ends[0]), "signals"), write: ends[1], done: make(chan struct{}), pidfd: -1}
+	r := &relay{read: os.NewFile(uintptr(ends[0]), "signals"), done: make(chan struct{}), pidfd: -1}
 	noteTo = int32(ends[1])
 	// What the runtime's own handlers need is right for this one: the stack for
 	// signals, SA_SIGINFO, and the way back.
 	var model sigaction
 	if err := sigactionOf(unix.SIGURG, nil, &model); err != nil {
 		r.read.Close()
-		unix.Close(r.write)
+		unix.Close(int(noteTo))
 		return nil, fmt.Errorf("relay signals: sigaction: %w", err)
 	}
 	for i, signal := range relayed {
@@ -136,7 +135,7 @@ func (r *relay) stop() {
 			sigactionOf(signal, &r.before[i], nil)
 		}
 	}
-	unix.Close(r.write)
+	unix.Close(int(noteTo))
 	<-r.done
 	r.read.Close()
 	if r.pidfd >= 0 {

@@ -17,9 +17,6 @@ const interval = 10 * time.Millisecond
 // lives between two looks is not seen at all, and of none what is open when it
 // ends.
 func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, os.NewSyscallError("prctl", err)
-	}
 	own := os.Getpid()
 	passed, err := t.tables.everything(own)
 	if err != nil {
@@ -72,10 +69,10 @@ func (t *tree) look(pid, parent int) {
 // another program, holds the same under the same number, inheritable in both.
 func (t *tree) see(pid, parent int) {
 	p, from := t.processes[pid], t.processes[parent]
-	now := t.readImage(pid)
+	now := t.settledImage(pid)
 	switch {
-	case now.exe == "" || p != nil && p.image.same(now):
-		return // a zombie, or known
+	case now == nil || p != nil && p.image.same(now):
+		return // a zombie, or in the midst of an exec; or known
 	case p == nil && from != nil && from.image.same(now):
 		t.add(pid, &process{parent: parent, image: from.image, copied: true})
 		return
@@ -101,10 +98,20 @@ func (t *tree) see(pid, parent int) {
 	}
 }
 
-// same reports that nothing tells two images apart.
-func (i *image) same(o *image) bool {
-	return i.exe == o.exe && i.comm == o.comm && slices.Equal(i.argv, o.argv)
+// settledImage is what a process runs; nil while an exec is about to change that.
+// Its parts are read one after the other, and the arguments of a new program are
+// the last to come.
+func (t *tree) settledImage(pid int) *image {
+	now, again := t.readImage(pid), t.readImage(pid)
+	if now.exe == "" || len(again.argv) == 0 || !now.same(again) {
+		return nil
+	}
+	return again
 }
+
+// same reports that nothing tells two images apart. In the midst of an exec the
+// name is the new one already, and these are not.
+func (i *image) same(o *image) bool { return i.exe == o.exe && slices.Equal(i.argv, o.argv) }
 
 // forget drops the processes that have ended, and reaps those that have become
 // children of this one. The command itself is left to its caller.

@@ -2,6 +2,7 @@ package follow
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -15,20 +16,14 @@ type entry struct {
 	link string
 }
 
-// table is some entries of a descriptor table, in the order of their numbers.
+// table is some entries of a descriptor table, in the order of their numbers, as
+// the kernel lists them.
 type table []entry
 
 // has reports whether the table has this very entry.
-func (t table) has(e entry) bool { return t.find(e) >= 0 }
-
-// find returns the index of an entry, -1 when there is none.
-func (t table) find(e entry) int {
-	for i := range t {
-		if t[i] == e {
-			return i
-		}
-	}
-	return -1
+func (t table) has(e entry) bool {
+	i, found := slices.BinarySearchFunc(t, e.fd, func(e entry, fd int) int { return e.fd - fd })
+	return found && t[i] == e
 }
 
 // tableReader reads descriptor tables, over and over: what a fork, an exec or an

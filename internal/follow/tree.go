@@ -31,7 +31,10 @@ type tree struct {
 	// capabilities, that got no privilege because of its tracer.
 	unprivileged   *fdscan.Process
 	watchPrivilege bool
-	gaps           map[string]fdscan.Gap
+	// failedTracer is the first program that failed and that traces others, which
+	// have this tracer already.
+	failedTracer *fdscan.Process
+	gaps         map[string]fdscan.Gap
 }
 
 // process is a living process of the tree.
@@ -42,7 +45,7 @@ type process struct {
 	// copied: it was forked from the image, and has executed nothing since.
 	copied bool
 	// inherited is what a copy had from the start, less what came across the
-	// image's own exec.
+	// image's own exec; in the order of the numbers.
 	inherited []inheritance
 	// sharers is how many living processes have its table, itself included.
 	sharers *int
@@ -199,6 +202,9 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 	if p == nil || *p.sharers > 1 {
 		return
 	}
+	if status.ExitStatus() > 0 && t.failedTracer == nil && t.reader.Traces(pid) {
+		t.failedTracer = t.process(p.image)
+	}
 	entries, err := t.tables.read(pid, tid)
 	t.unread(pid, err)
 	for _, e := range entries {
@@ -213,12 +219,17 @@ func (p *process) opened(e entry) bool {
 	if p.image.received.has(e) {
 		return false
 	}
-	for _, i := range p.inherited {
-		if i.entry == e {
-			return false
-		}
+	return p.inheritance(e) == nil
+}
+
+// inheritance returns how the process came by an entry at its fork; nil when it
+// did not.
+func (p *process) inheritance(e entry) *inheritance {
+	i, found := slices.BinarySearchFunc(p.inherited, e.fd, func(i inheritance, fd int) int { return i.fd - fd })
+	if !found || p.inherited[i].entry != e {
+		return nil
 	}
-	return true
+	return &p.inherited[i]
 }
 
 // Ended implements tracee.Watcher.

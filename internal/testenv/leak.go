@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"stray/inspect/fdtest"
 )
 
@@ -28,6 +30,7 @@ type checked struct{ tests Tests }
 
 // Run runs the tests and returns their exit status, which a leak makes a failure.
 func (c checked) Run() int {
+	leadIfOrphaned()
 	code := fdtest.Run(c.tests)
 	left := settledChildren()
 	for _, child := range left {
@@ -37,6 +40,16 @@ func (c checked) Run() int {
 		return max(code, 1)
 	}
 	return code
+}
+
+// leadIfOrphaned makes this process the leader of a session of its own where that
+// of its group or session has exited, as below a shell that did not wait: a
+// leader that has gone is evidence in what is tested.
+func leadIfOrphaned() {
+	session, err := unix.Getsid(0)
+	if err == nil && (unix.Kill(unix.Getpgrp(), 0) == unix.ESRCH || unix.Kill(session, 0) == unix.ESRCH) {
+		_, _ = unix.Setsid()
+	}
 }
 
 // settleTime is how long a child may take to end.

@@ -3,7 +3,6 @@ package tracee
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -60,8 +59,7 @@ type Followed struct {
 func (f *Followed) Release() { close(f.release) }
 
 // Follow starts a command, tells w what it and all its descendants do, and
-// returns when all have ended, or a time after the command has. It makes the
-// calling process the reaper of its descendants' orphans (PR_SET_CHILD_SUBREAPER).
+// returns when all have ended, or a time after the command has.
 //
 // Only events stop a process: fork, exec, exit and signals. System calls and
 // computing take the time they take otherwise. If the caller ends meanwhile,
@@ -76,19 +74,36 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 		err      error
 	}
 	done := make(chan result)
-	go func() {
-		// The kernel lets go of whatever is seized when this thread ends, which
-		// it does with the goroutine.
-		runtime.LockOSThread()
+	go onOwnThread(func() {
 		f := &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
 		followed, err := f.follow(c)
 		done <- result{followed, err}
 		if err == nil {
 			<-f.release
 		}
-	}()
+	})
 	r := <-done
 	return r.followed, r.err
+}
+
+// onOwnThread calls f on a thread that ends with it: then the kernel lets go of
+// whatever that has seized.
+func onOwnThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	// The main thread ends with the process only. As long as it is locked here,
+	// another goroutine is on another one.
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-done
 }
 
 // followOptions are set on every followed thread.
@@ -102,7 +117,8 @@ type follower struct {
 	waiter  waiter
 	release chan struct{}
 
-	main      int // the command
+	main      int  // the command
+	begun     bool // it has got the SIGCONT by which launch has let it run
 	processes map[int]*followed
 	threads   map[int]*followed // by tid, the leaders' too
 	// early are new threads that have stopped before the event that tells whose
@@ -120,9 +136,6 @@ type followed struct {
 }
 
 func (f *follower) follow(c Command) (*Followed, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("become a subreaper: %w", err)
-	}
 	var err error
 	if f.waiter, err = newWaiter(-1); err != nil {
 		return nil, err
@@ -138,9 +151,6 @@ func (f *follower) follow(c Command) (*Followed, error) {
 	}
 	f.watcher.Started(f.main)
 	resume(f.main, 0)
-	if _, err := f.passFirstContinue(); err != nil {
-		return nil, err
-	}
 	end := &Followed{release: f.release}
 	var deadline time.Time
 	for len(f.processes) > 0 {
@@ -155,7 +165,7 @@ func (f *follower) follow(c Command) (*Followed, error) {
 			break // the time of grace is over
 		}
 		f.handle(tid, status)
-		if !deadline.IsZero() && time.Now().After(deadline) {
+		if !deadline.IsZero() && time.Now().After(deadline.Add(mostOverdue)) {
 			break // as above, of a tree that is never quiet
 		}
 		if tid == f.main && !status.Stopped() && f.processes[f.main] == nil && deadline.IsZero() {
@@ -173,29 +183,6 @@ func (f *follower) follow(c Command) (*Followed, error) {
 }
 
 func (f *follower) hurried() bool { return f.options.Hurry != nil && f.options.Hurry() }
-
-// passFirstContinue swallows the SIGCONT by which launch has let the command
-// run: it is nobody's.
-func (f *follower) passFirstContinue() (bool, error) {
-	for {
-		var status unix.WaitStatus
-		_, err := unix.Wait4(f.main, &status, unix.WALL|unix.WNOTHREAD, nil)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return false, os.NewSyscallError("wait4", err)
-		}
-		if e := parseStatus(status); e.kind == eventSignal && e.signal == unix.SIGCONT {
-			resume(f.main, 0)
-			return true, nil
-		}
-		f.handle(f.main, status)
-		if f.processes[f.main] == nil {
-			return false, nil
-		}
-	}
-}
 
 // adopt makes tid a thread of p.
 func (f *follower) adopt(tid int, p *followed) {
@@ -232,6 +219,8 @@ func (f *follower) handle(tid int, status unix.WaitStatus) {
 	case trap == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
 		f.stopped(tid, signal)
 		return
+	case trap == 0 && signal == unix.SIGCONT && tid == f.main && !f.begun:
+		f.begun = true // by launch, and nobody's signal
 	case trap == 0 && signal != unix.SIGTRAP|0x80:
 		resume(tid, signal)
 		return
@@ -274,7 +263,8 @@ func (f *follower) identify(tid int) *followed {
 	}
 	p := &followed{pid: pid}
 	f.adopt(tid, p)
-	f.watcher.Forked(parent, pid, false)
+	shared, err := sharesTable(parent, pid)
+	f.watcher.Forked(parent, pid, shared && err == nil)
 	return p
 }
 
@@ -309,7 +299,6 @@ func (f *follower) exiting(p *followed, tid int) {
 		status, _ := eventMessage(tid)
 		f.watcher.Exiting(p.pid, tid, unix.WaitStatus(status))
 	}
-	f.orphaned()
 }
 
 // gone deals with a thread of which nothing is left. Of a leader that is told
@@ -364,9 +353,13 @@ func eventMessage(tid int) (uint, error) {
 	return message, err
 }
 
+// mostOverdue is how long after the time of grace the follower may deal with what
+// has happened before.
+const mostOverdue = 200 * time.Millisecond
+
 // any returns what any thread reports that this thread follows; tid is 0 when the
-// deadline has passed, or hurried reports true. With the zero time it waits for
-// ever.
+// deadline has passed, or hurried reports true, and nobody has anything to report.
+// With the zero time it waits for ever.
 func (w *waiter) any(deadline time.Time, hurried func() bool) (tid int, status unix.WaitStatus, err error) {
 	limited := !deadline.IsZero()
 	if limited {
@@ -379,7 +372,8 @@ func (w *waiter) any(deadline time.Time, hurried func() bool) (tid int, status u
 			return tid, status, err
 		}
 		if limited && (time.Now().After(deadline) || hurried()) {
-			return 0, 0, nil
+			tid, err = unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, nil)
+			return tid, status, err
 		}
 	}
 }

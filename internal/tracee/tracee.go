@@ -1,6 +1,7 @@
-// Package tracee makes system calls inside another, running process.
+// Package tracee makes system calls inside another, running process, and follows
+// what a command and its descendants do.
 //
-// It stops the threads that share a descriptor table, lets the caller's code
+// To act, it stops the threads that share a descriptor table, lets the caller's code
 // look at the process while nothing in it moves, makes a few calls in one of
 // the stopped threads by ptrace(2), puts everything back and lets go. The
 // process notices nothing but the time: system calls that the stop interrupted
@@ -20,11 +21,16 @@
 //	target, err := tracee.Identify(pid)
 //	_, report, err := closeFD.Do(ctx, target, tracee.Options{FDs: []int{fd}}, fd)
 //
-// One risk remains and cannot be removed: whoever kills the helper by SIGKILL
-// in the microseconds (Report.Window) in which a thread runs the injected call
-// leaves that thread with registers that are not its own. A lesser one concerns
-// users without CAP_SYS_PTRACE: a program with the setuid bit that the target
-// runs in the microseconds before it stops gets no privilege, as under any tracer.
+// [Follow] is the other thing that a tracer can do: it starts a command, and tells
+// of every fork, exec and exit of it and its descendants, without a helper and
+// without changing anything in them.
+//
+// One risk of acting remains and cannot be removed: whoever kills the helper by
+// SIGKILL in the microseconds (Report.Window) in which a thread runs the injected
+// call leaves that thread with registers that are not its own. A lesser one
+// concerns users without CAP_SYS_PTRACE: a program with the setuid bit that the
+// target runs in the microseconds before it stops gets no privilege, as under any
+// tracer.
 package tracee
 
 import (

@@ -127,6 +127,33 @@ int main(int argc, char **argv) {
 		}
 		while (waitpid(-1, NULL, 0) > 0)
 			;
+	} else if (!strcmp(way, "stops")) {
+		// What job control sees, it sees here too.
+		int status;
+		must((pid = fork()) >= 0, "fork");
+		if (pid == 0)
+			for (;;)
+				pause();
+		for (int i = 0; i < 50; i++) {
+			kill(pid, SIGSTOP);
+			must(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status), "stop");
+			kill(pid, SIGCONT);
+			must(waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status), "continue");
+		}
+		kill(pid, SIGKILL);
+		must(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "kill");
+	} else if (!strcmp(way, "killed-forking")) {
+		// Some are killed before it is told whom they have made.
+		for (int i = 0; i < 100; i++) {
+			must((pid = fork()) >= 0, "fork");
+			if (pid == 0) {
+				if (fork() == 0)
+					become();
+				_exit(0);
+			}
+			kill(pid, SIGKILL);
+			must(waitpid(pid, NULL, 0) == pid, "waitpid");
+		}
 	} else if (!strcmp(way, "exec-chain")) {
 		char *chain[] = {"env", "env", "nice", "sleep", "0", NULL};
 		execv("/usr/bin/env", chain);

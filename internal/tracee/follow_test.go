@@ -1,0 +1,111 @@
+package tracee
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// diary is a Watcher that writes down what it is told, with the processes
+// numbered as they come.
+type diary struct {
+	numbers map[int]int
+	lines   []string
+}
+
+func (d *diary) note(pid int, format string, args ...any) {
+	if d.numbers[pid] == 0 {
+		d.numbers[pid] = len(d.numbers) + 1
+	}
+	d.lines = append(d.lines, fmt.Sprintf("%d ", d.numbers[pid])+fmt.Sprintf(format, args...))
+}
+
+func (d *diary) Started(pid int) { d.note(pid, "started") }
+
+func (d *diary) Forked(parent, child int, shared bool) {
+	d.note(child, "forked by %d, shared %v", d.numbers[parent], shared)
+}
+
+func (d *diary) Execed(pid int) {
+	comm, _ := os.ReadFile(fmt.Sprintf("%s/%d/comm", procRoot, pid))
+	d.note(pid, "execed %s", comm[:len(comm)-1])
+}
+
+func (d *diary) Exiting(pid, tid int, status unix.WaitStatus) {
+	entries, _ := os.ReadDir(fmt.Sprintf("%s/%d/task/%d/fd", procRoot, pid, tid))
+	d.note(pid, "exits with %d, descriptors open: %v", status.ExitStatus(), len(entries) >= 3)
+}
+
+func (d *diary) Ended(pid int) { d.note(pid, "ended") }
+
+func newDiary() *diary { return &diary{numbers: map[int]int{}} }
+
+func shell(script string) Command {
+	return Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: os.Environ()}
+}
+
+func TestFollow(t *testing.T) {
+	d := newDiary()
+	end, err := Follow(shell("/bin/sleep 0; exit 3"), FollowOptions{}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.Release()
+	want := []string{
+		"1 started",
+		"2 forked by 1, shared false",
+		"2 execed sleep",
+		"2 exits with 0, descriptors open: true",
+		"2 ended",
+		"1 exits with 3, descriptors open: true",
+		"1 ended",
+	}
+	if !slices.Equal(d.lines, want) || end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
+		t.Errorf("told %q, status %v, survivors %v", d.lines, end.Status, end.Survivors)
+	}
+}
+
+// What is left runs on when it is let go, and can be followed by others then.
+func TestFollowLetsGo(t *testing.T) {
+	for range 5 {
+		end, err := Follow(shell("sleep 600 & exit 0"), FollowOptions{Grace: 10 * time.Millisecond}, newDiary())
+		if err != nil {
+			t.Fatal(err)
+		}
+		end.Release()
+		if len(end.Survivors) != 1 {
+			t.Fatalf("survivors %v", end.Survivors)
+		}
+		pid := end.Survivors[0]
+		p, err := openProcess(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			status, err := p.status("status")
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("pid %d is traced by %d (%v)", pid, status.tracer, err)
+			}
+			if status.tracer == 0 {
+				break
+			}
+		}
+		p.close()
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Errorf("kill pid %d: %v", pid, err)
+		}
+	}
+}
+
+// A program that cannot be executed is told from one that cannot be followed.
+func TestFollowNothing(t *testing.T) {
+	_, err := Follow(Command{Path: "/no/such/program", Argv: []string{"x"}}, FollowOptions{}, newDiary())
+	if !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
+		t.Errorf("error %v", err)
+	}
+}
