@@ -32,7 +32,7 @@ func (l *lister) peers() error {
 		return nil
 	}
 	found := map[place][]Ref{}
-	whole := l.snap.HoldersComplete && l.seesAllPIDs()
+	whole := len(l.hidepid()) == 0 && l.seesAllPIDs()
 	err := l.walker().Walk(l.ctx, want, func(r Ref) {
 		p := place{r.Kind, r.Inode, r.Link}
 		found[p] = append(found[p], r)
