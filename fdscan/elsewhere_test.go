@@ -29,6 +29,8 @@ type elsewhere struct {
 	Targets []string
 	Deep    bool
 	Survey  bool // of everything, in place of Targets
+	// List says that it lists its own descriptors.
+	List bool
 }
 
 const elsewhereVariable = "FDSCAN_ELSEWHERE"
@@ -118,6 +120,9 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 			snap.Read = nil // what the next question of this process would need
 		}
 		return snap, err
+	}
+	if e.List {
+		return (&fdscan.Scanner{}).List(context.Background(), []int{os.Getpid()})
 	}
 	q := fdscan.Question{Deep: e.Deep}
 	for _, word := range e.Targets {

@@ -121,13 +121,16 @@ func (r *tableReader) contents(directory string, descriptors []*Descriptor) ([]*
 	var refused error
 	descriptors = slices.DeleteFunc(descriptors, func(d *Descriptor) bool {
 		open, err := r.content(links, infos, d)
-		if err != nil && !gone(err) {
+		if err != nil && !gone(err) && (refused == nil || err != errReplaced) {
 			refused = err
 		}
 		return !open
 	})
 	return descriptors, refused
 }
+
+// errReplaced is why nothing is known of a number but what it leads to.
+var errReplaced = errors.New("a number came to mean another file whenever it was looked at")
 
 // content completes one descriptor; open is false when it has been closed. When
 // its number has come to mean another file between the first look and the last,
@@ -159,11 +162,11 @@ func (r *tableReader) content(links, infos int, d *Descriptor) (open bool, err e
 		now := &Descriptor{TID: d.TID, FD: d.FD}
 		now.leadsTo(string(r.link[:n]))
 		if now.Kind == d.Kind && now.Link == d.Link && now.Deleted == d.Deleted {
-			break
+			return true, nil
 		}
 		*d = *now
 	}
-	return true, nil
+	return true, errReplaced
 }
 
 // linkNames reports that the link is that of a socket or pipe with this inode.

@@ -56,7 +56,7 @@ func (t Filled) kinds() map[string]int {
 	named := map[string]int{}
 	for i, n := range count {
 		if n > 0 {
-			named[kinds[i].Name] = n
+			named[kinds[i].unasked()] = n
 		}
 	}
 	return named

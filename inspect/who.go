@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"stray/fdscan"
 )
@@ -163,6 +164,10 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 		a.Binds = append(a.Binds, binds(snap, t)...)
 	}
 	a.judgeShown(rules)
+	for i := range a.Findings {
+		// What that tells is told already.
+		a.Findings[i].Next = slices.DeleteFunc(a.Findings[i].Next, func(command string) bool { return strings.HasPrefix(command, "stray who ") })
+	}
 	return a
 }
 
