@@ -196,9 +196,9 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	said.Remark(chosen.remark)
 	switch {
 	case len(plan.Steps) == 0 && f.rule != "":
-		return f.noneOfRule(before)
+		return f.noneOfRule(before, chosen.remark)
 	case len(plan.Steps) == 0:
-		return a.nothingToDo(f, args, before, sockets, said)
+		return a.nothingToDo(f, args, &chosen, said)
 	}
 	for _, pid := range f.pids {
 		if !named[pid] {
@@ -229,6 +229,11 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	}
 	if err := a.consent(ctx, f, said); err != nil {
 		return err
+	}
+	if f.rule != "" {
+		if err := a.stillAil(ctx, c, f, scanner, targets, plan); err != nil {
+			return err
+		}
 	}
 	results := plan.Do(ctx, scanner, named)
 	return a.verify(ctx, c, f, chosen.after, said, results)
@@ -292,8 +297,9 @@ func (f *actFlags) plan(judged []*inspect.Socket) (*act.Plan, map[int]bool) {
 }
 
 // nothingToDo is success where the state that was asked for is there already.
-func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer, sockets []*inspect.Socket, said *report.Actions) error {
-	hidden := f.outOfSight(answer, sockets)
+func (a *app) nothingToDo(f *actFlags, args []string, chosen *choice, said *report.Actions) error {
+	answer := chosen.before
+	hidden := f.outOfSight(answer, chosen.sockets)
 	if f.holders == "leaked" && hidden == "" {
 		if f.out.isJSON() {
 			return f.out.to(a.stdout, said.WriteJSON)
@@ -312,8 +318,14 @@ func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer, so
 	default:
 		e.message += " in pids " + pidList(f.pids)
 	}
+	if len(chosen.far) > 0 {
+		e.message += "; " + chosen.farText()
+		e.hint = chosen.farCommand(f.pids, words)
+	}
 	if hidden != "" {
 		e.code, e.message = exitUnknown, e.message+"; "+hidden
+	}
+	if hidden != "" || len(chosen.far) > 0 {
 		return e
 	}
 	// What it has in another way than was asked for.

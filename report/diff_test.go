@@ -41,12 +41,12 @@ func yesterday() *report.Document {
 		s := m.listen("0.0.0.0:18080")
 		server := m.process(4180, "/srv/server", serves(s))
 		hold(s, server, 5, false)
-		m.table(server, map[string]int{"socket": 4, "pipe": 2, "regular": 7})
+		m.table(server, map[string]int{"socket": 4, "pipe": 2, "file": 7})
 		for pid := range 3 {
 			m.table(m.process(500+pid, "/usr/sbin/worker"), map[string]int{"socket": 10})
 		}
-		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"regular": 3})
-		m.table(m.process(950, "/usr/bin/brief"), map[string]int{"regular": 3})
+		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"file": 3})
+		m.table(m.process(950, "/usr/bin/brief"), map[string]int{"file": 3})
 		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50000"), server, 6, false)
 	})
 }
@@ -57,11 +57,11 @@ func today() *report.Document {
 		server := m.process(4180, "/srv/server", serves(s))
 		hold(s, server, 5, false)
 		hold(s, m.process(4502, "sleep 3600", child(server), waits("clock_nanosleep")), 5, false)
-		m.table(server, map[string]int{"socket": 5, "pipe": 802, "regular": 6})
+		m.table(server, map[string]int{"socket": 5, "pipe": 802, "file": 6})
 		for pid := range 4 {
 			m.table(m.process(600+pid, "/usr/sbin/worker"), map[string]int{"socket": 11})
 		}
-		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"regular": 3})
+		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"file": 3})
 		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50000"), server, 6, false)
 		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50001"), server, 7, false)
 		hold(m.listen("[::1]:18080"), server, 9, true)
