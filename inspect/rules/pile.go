@@ -57,10 +57,8 @@ func closeCommand(p *inspect.Pile) string {
 		return ""
 	case len(p.Members) > 1:
 		return fmt.Sprintf("stray close --rule %s -p %d", p.Worst.Rule, p.Process.PID)
-	case s.Remote.Port != 0 && s.NetNSMine && !s.Remote.Addr.IsLoopback() && (s.Health == nil || s.Health.Peer == nil):
-		// The address of a peer on this machine may be a listener's too.
-		return fmt.Sprintf("stray close %s -p %d", inspect.EndpointText(s.Protocol, s.Remote), p.Process.PID)
 	}
+	// Its far end may be that of healthy connections too.
 	return fmt.Sprintf("stray close inode:%d -p %d", s.Inode, p.Process.PID)
 }
 
