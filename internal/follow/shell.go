@@ -47,8 +47,10 @@ func (t *tree) isReadScript(p *process, e entry) bool {
 	named := slices.ContainsFunc(p.image.argv[min(1, len(p.image.argv)):], func(argument string) bool {
 		return path.Base(argument) == path.Base(e.link)
 	})
-	flags, err := t.flags(p.pid, e.fd)
-	if !named || !strings.HasPrefix(e.link, "/") || err != nil || flags&unix.O_ACCMODE != unix.O_RDONLY {
+	if !named || !strings.HasPrefix(e.link, "/") {
+		return false
+	}
+	if flags, err := t.flags(p.pid, e.fd); err != nil || flags&unix.O_ACCMODE != unix.O_RDONLY {
 		return false
 	}
 	name := t.path(p.pid, "fd/"+strconv.Itoa(e.fd))

@@ -1,1 +1,0 @@
-<?php system("true; true"); shell_exec("ls"); 
