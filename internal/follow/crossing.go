@@ -52,8 +52,10 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	if l.harmless || t.isStream(now.pid, e, now.pid) {
 		return true
 	}
-	light := &fdscan.Process{PID: now.pid, Cmdline: now.argv}
-	if t.reader.Named(light)[e.fd] != "" {
+	if now.named == nil {
+		now.named = t.reader.Named(&fdscan.Process{PID: now.pid, Cmdline: now.argv})
+	}
+	if now.named[e.fd] != "" {
 		return false
 	}
 	t.count(p, l, now, e)

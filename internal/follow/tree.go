@@ -84,6 +84,9 @@ type image struct {
 	// received is what came across the exec. Of that, carried was not meant for
 	// the program: what it passes on of it is not its fault.
 	received, carried table
+	// named are the descriptors that its arguments or environment name; nil until
+	// it is asked for.
+	named map[int]string
 	// forked: a copy has been made of it. script is what it interpreted then.
 	forked bool
 	script string
