@@ -75,7 +75,7 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 	}
 	done := make(chan result)
 	go onOwnThread(func() {
-		f := &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
+		f := newFollower(o, w)
 		followed, err := f.follow(c)
 		done <- result{followed, err}
 		if err == nil {
@@ -133,6 +133,10 @@ type followed struct {
 	living int
 	// told: the watcher knows that it ends.
 	told bool
+}
+
+func newFollower(o FollowOptions, w Watcher) *follower {
+	return &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
 }
 
 func (f *follower) follow(c Command) (*Followed, error) {
