@@ -64,7 +64,8 @@ type Run struct {
 // Start runs the command to its end. The error is for what has kept it from
 // being run: a syscall.Errno in it is that of exec.
 //
-// Signals that somebody sends to this process go to the command.
+// Signals that somebody sends to this process go to the command, and SIGTERM when
+// ctx ends; if it has ended before, its error is returned and nothing is run.
 func Start(ctx context.Context, o Options) (*Run, error) {
 	reader, err := (&fdscan.Scanner{}).NewReader(ctx)
 	if err != nil {
@@ -75,6 +76,11 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	defer signals.stop()
+	// What came before that has ended ctx, if anything, or is about to.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { signals.came(unix.SIGTERM, false) })()
 	was, err := adoptOrphans(1)
 	if err != nil {
 		return nil, err

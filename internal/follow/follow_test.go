@@ -396,3 +396,35 @@ func TestSampled(t *testing.T) {
 		t.Errorf("exit %d", run.Status.ExitStatus())
 	}
 }
+
+// A signal that came before the relay has ended the context: it ends the command,
+// or keeps it from being run.
+func TestContextEnds(t *testing.T) {
+	one.Lock()
+	defer one.Unlock()
+	mark := filepath.Join(t.TempDir(), "mark")
+	if err := unix.Mkfifo(mark, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := tracee.Command{Path: "/bin/sh", Argv: []string{"sh", "-c", `: >"$0"; exec sleep 600`, mark}, Env: os.Environ()}
+	for _, sample := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			defer cancel()
+			if _, err := os.ReadFile(mark); err != nil {
+				t.Error(err)
+			}
+		}()
+		run, err := follow.Start(ctx, follow.Options{Command: command, Sample: sample})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Close()
+		if !run.Status.Signaled() || run.Status.Signal() != unix.SIGTERM {
+			t.Errorf("sampled %v: status %#x, want SIGTERM", sample, uint32(run.Status))
+		}
+		if _, err := follow.Start(ctx, follow.Options{Command: command, Sample: sample}); !errors.Is(err, context.Canceled) {
+			t.Errorf("sampled %v: run in a context that has ended: %v", sample, err)
+		}
+	}
+}

@@ -138,9 +138,12 @@ func (r *relay) stop() {
 	unix.Close(int(noteTo))
 	<-r.done
 	r.read.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.pidfd >= 0 {
 		unix.Close(r.pidfd)
 	}
+	r.pidfd = -1
 }
 
 // sigaction is the kernel's struct sigaction, and ignored its SIG_IGN.
