@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -331,6 +332,42 @@ time.sleep(600)
 	}
 	if len(run.Snapshot.Sockets) != 1 || len(run.Snapshot.Sockets[0].Holders) != 1 || run.Snapshot.Sockets[0].Holders[0].Process.PID != s.Process.PID {
 		t.Errorf("sockets %+v", run.Snapshot.Sockets)
+	}
+}
+
+// What a survivor starts in answer to SIGTERM ends with it, even what does not
+// heed that signal itself.
+func TestKillWhatIsStarted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer   string
+		patience time.Duration
+	}{
+		"a child":           {`sleep 600 & echo $! >"$0"; exit`, time.Minute},
+		"a deaf grandchild": {`(trap "" TERM; sleep 600 & echo $! >"$0"); exit`, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			pidFile, ready := filepath.Join(dir, "pid"), filepath.Join(dir, "ready")
+			if err := unix.Mkfifo(ready, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run := start(t, follow.Options{}, "sh", "-c", `(trap "$2" TERM; : >"$1"; while :; do sleep 0.01; done) & read x <"$1"; exit 0`, pidFile, ready, tt.answer)
+			if left := run.Kill(tt.patience); left != 0 {
+				t.Errorf("%d are left", left)
+			}
+			text, err := os.ReadFile(pidFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Kill(pid, 0); err != unix.ESRCH {
+				t.Errorf("pid %d runs still: %v", pid, err)
+				unix.Kill(pid, unix.SIGKILL)
+			}
+		})
 	}
 }
 
