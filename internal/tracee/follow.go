@@ -327,16 +327,27 @@ func (f *follower) orphaned() {
 }
 
 // stopped deals with a thread that takes part in a group stop: it stays stopped,
-// and hears of SIGCONT. When a terminal has stopped the command, the caller
-// stops too, as whoever started it expects; SIGCONT reaches both.
+// and hears of SIGCONT. When Ctrl-Z has stopped the command, the caller stops too,
+// as whoever started it expects; SIGCONT reaches both. Elsewhere than before a
+// terminal nobody might continue the caller. SIGTTIN and SIGTTOU of a terminal have
+// stopped it already.
 func (f *follower) stopped(tid int, signal unix.Signal) {
 	ptrace(unix.PTRACE_LISTEN, tid, 0, 0)
-	switch signal {
-	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		if tid == f.main && unix.Getpgrp() == processGroup(tid) {
-			unix.Kill(os.Getpid(), unix.SIGSTOP)
-		}
+	if signal == unix.SIGTSTP && tid == f.main && unix.Getpgrp() == processGroup(tid) && inForeground() {
+		unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
+}
+
+// inForeground reports whether Ctrl-Z on the controlling terminal is for this
+// process, among others.
+func inForeground() bool {
+	terminal, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false // there is none
+	}
+	defer unix.Close(terminal)
+	group, err := unix.IoctlGetInt(terminal, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 func processGroup(pid int) int {
