@@ -66,3 +66,16 @@ func TestCheckStopsItself(t *testing.T) {
 	inBackground(t, strayProgram(t), "check", "--", dash, "-c",
 		`while kill -CONT $$ 2>/dev/null; do sleep 0.01; done >/dev/null & kill -TSTP $$; exit 4`).ends(4)
 }
+
+// Who has stopped the command by a SIGTSTP to stray continues it by a SIGCONT.
+func TestCheckContinued(t *testing.T) {
+	dash := testenv.NeedTool(t, "dash", "dash")
+	b := inBackground(t, strayProgram(t), "check", "--", dash, "-c",
+		`trap 'echo stopped' TSTP; trap 'echo continued; exit 6' CONT; echo ready; while :; do sleep 0.01; done`)
+	b.says("ready")
+	b.cmd.Process.Signal(unix.SIGTSTP)
+	b.says("stopped")
+	b.cmd.Process.Signal(unix.SIGCONT)
+	b.says("continued")
+	b.ends(6)
+}
