@@ -379,6 +379,37 @@ func TestGrace(t *testing.T) {
 	}
 }
 
+// What a process leaves unreaped is reaped when it has ended: others wait for that.
+func TestOrphansReaped(t *testing.T) {
+	python := testenv.NeedTool(t, "python3", "python3")
+	path := script(t, "orphan.py", `
+import os, sys, time
+r, w = os.pipe()
+middle = os.fork()
+if middle == 0:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    os.write(w, str(child).encode())
+    os._exit(0)
+os.waitpid(middle, 0)
+child = int(os.read(r, 20))
+end = time.monotonic() + 10
+while time.monotonic() < end:
+    try:
+        os.kill(child, 0)
+    except ProcessLookupError:
+        sys.exit(7)
+    time.sleep(0.001)
+`)
+	for _, sample := range []bool{false, true} {
+		if run := start(t, follow.Options{Sample: sample}, python, "-I", path); run.Status.ExitStatus() != 7 {
+			t.Errorf("sampled %v: exit %d, the zombie stays", sample, run.Status.ExitStatus())
+		}
+	}
+}
+
 // Whatever the number of processes, only the living ones are remembered.
 func TestManyProcesses(t *testing.T) {
 	if testing.Short() {
