@@ -65,7 +65,7 @@ type Run struct {
 
 // Start runs the command to its end. Until Close, this process is the parent of
 // descendants whose own have ended (PR_SET_CHILD_SUBREAPER). The error is for what has kept it from
-// being run: a syscall.Errno in it is that of exec.
+// being run: a *tracee.ExecError is that of exec.
 //
 // Signals that somebody sends to this process go to the command, and SIGTERM when
 // ctx ends; if it has ended before, its error is returned and nothing is run.

@@ -66,8 +66,7 @@ func (f *Followed) Release() { close(f.release) }
 // the processes run on.
 //
 // An error that is ErrRefused says that nothing was run because this system
-// permits no tracing; another one that could be a syscall.Errno is why exec
-// failed.
+// permits no tracing; an *ExecError is why exec failed.
 func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 	type result struct {
 		followed *Followed
@@ -169,6 +168,9 @@ func (f *follower) follow(c Command) (*Followed, error) {
 			break // the time of grace is over
 		}
 		f.handle(tid, status)
+		if now := time.Now(); now.Before(deadline) && f.hurried() {
+			deadline = now // in a tree that is never quiet, any does not come to ask
+		}
 		if !deadline.IsZero() && time.Now().After(deadline.Add(mostOverdue)) {
 			break // as above, of a tree that is never quiet
 		}

@@ -105,7 +105,8 @@ func TestFollowLetsGo(t *testing.T) {
 // A program that cannot be executed is told from one that cannot be followed.
 func TestFollowNothing(t *testing.T) {
 	_, err := Follow(Command{Path: "/no/such/program", Argv: []string{"x"}}, FollowOptions{}, newDiary())
-	if !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
+	var exec *ExecError
+	if !errors.As(err, &exec) || !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -148,5 +149,22 @@ func TestFollowContinueBlocked(t *testing.T) {
 	}
 	if r.end.Status.ExitStatus() != 3 || len(r.end.Survivors) != 0 {
 		t.Errorf("status %#x, survivors %v", uint32(r.end.Status), r.end.Survivors)
+	}
+}
+
+// Who is in a hurry is heard, however busy the tree is.
+func TestFollowHurried(t *testing.T) {
+	began := time.Now()
+	const grace = time.Minute
+	end, err := Follow(shell("(while :; do (:); done) & exit 0"), FollowOptions{Grace: grace, Hurry: func() bool { return true }}, newDiary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.Release()
+	for _, pid := range end.Survivors {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	if took := time.Since(began); len(end.Survivors) == 0 || took >= grace {
+		t.Errorf("survivors %v, after %v", end.Survivors, took)
 	}
 }
