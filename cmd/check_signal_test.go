@@ -79,3 +79,14 @@ func TestCheckContinued(t *testing.T) {
 	b.says("continued")
 	b.ends(6)
 }
+
+// A signal that the caller ignores is ignored by the command, so far as Go leaves
+// that as it was.
+func TestCheckIgnored(t *testing.T) {
+	dash := testenv.NeedTool(t, "dash", "dash")
+	for _, signal := range []string{"INT", "HUP", "TSTP"} {
+		b := inBackground(t, dash, "-c", `trap "" `+signal+`; exec "$0" check -- "$1" -c 'kill -`+signal+` $$; echo unharmed'`, strayProgram(t), dash)
+		b.says("unharmed")
+		b.ends(0)
+	}
+}

@@ -41,7 +41,9 @@ type relay struct {
 }
 
 // startRelay takes over the signals of this process until stop. One that is
-// ignored stays ignored, for the command too.
+// ignored stays ignored, for the command too. Of those that the caller ignores
+// these are SIGHUP, SIGINT, SIGTSTP and SIGCONT: for the others Go's runtime has
+// put a handler in place of that by now.
 func startRelay() (*relay, error) {
 	address := noteAddress()
 	if address == 0 {
