@@ -103,16 +103,16 @@ permitted or failed.`,
 
 func (a *app) actFlags(c *cobra.Command, f *actFlags) {
 	f.out = a.formatFlags(c)
-	which := "leaked: those that the origin verdict calls leaks"
+	which, words := "leaked: those that the origin verdict calls leaks", []string{"leaked"}
 	if f.method == act.Seal {
-		which += "; all: every holder"
+		which, words = which+"; all: every holder", append(words, "all")
 	}
 	c.Flags().IntSliceVarP(&f.pids, "pid", "p", nil, "in this process (repeatable)")
 	c.Flags().StringVar(&f.holders, "holders", "", "in place of -p: "+which)
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
 	c.Flags().StringVar(&f.force, "force", "", "also in pid 1 or a service manager of this name")
-	_ = c.RegisterFlagCompletionFunc("holders", cobra.FixedCompletions([]string{"leaked", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("holders", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *actFlags) check(c *cobra.Command) error {
@@ -196,9 +196,9 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	said.Remark(chosen.remark)
 	switch {
 	case len(plan.Steps) == 0 && f.rule != "":
-		return f.noneOfRule(before)
+		return f.noneOfRule(before, chosen.remark)
 	case len(plan.Steps) == 0:
-		return a.nothingToDo(f, args, before, sockets, said)
+		return a.nothingToDo(f, args, &chosen, said)
 	}
 	for _, pid := range f.pids {
 		if !named[pid] {
@@ -229,6 +229,11 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	}
 	if err := a.consent(ctx, f, said); err != nil {
 		return err
+	}
+	if f.rule != "" {
+		if err := a.stillAil(ctx, c, f, scanner, targets, plan); err != nil {
+			return err
+		}
 	}
 	results := plan.Do(ctx, scanner, named)
 	return a.verify(ctx, c, f, chosen.after, said, results)
@@ -292,8 +297,9 @@ func (f *actFlags) plan(judged []*inspect.Socket) (*act.Plan, map[int]bool) {
 }
 
 // nothingToDo is success where the state that was asked for is there already.
-func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer, sockets []*inspect.Socket, said *report.Actions) error {
-	hidden := f.outOfSight(answer, sockets)
+func (a *app) nothingToDo(f *actFlags, args []string, chosen *choice, said *report.Actions) error {
+	answer := chosen.before
+	hidden := f.outOfSight(answer, chosen.sockets)
 	if f.holders == "leaked" && hidden == "" {
 		if f.out.isJSON() {
 			return f.out.to(a.stdout, said.WriteJSON)
@@ -312,8 +318,14 @@ func (a *app) nothingToDo(f *actFlags, args []string, answer *inspect.Answer, so
 	default:
 		e.message += " in pids " + pidList(f.pids)
 	}
+	if len(chosen.far) > 0 {
+		e.message += "; " + chosen.farText()
+		e.hint = chosen.farCommand(f.pids, words)
+	}
 	if hidden != "" {
 		e.code, e.message = exitUnknown, e.message+"; "+hidden
+	}
+	if hidden != "" || len(chosen.far) > 0 {
 		return e
 	}
 	// What it has in another way than was asked for.

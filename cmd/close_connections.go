@@ -27,19 +27,24 @@ type choice struct {
 	sockets []*inspect.Socket
 	// after sees what has become of it.
 	after look
-	// remark says how the targets were understood; empty when as they stand.
+	// far are the connections, if any, that the targets would name by their far
+	// end, were that what they mean.
+	far []*inspect.Socket
+	// remark says how the targets were understood, or what is left out; empty
+	// when they are taken as they stand.
 	remark string
 }
 
 // choose finds what the flags and targets mean: by a rule; by their own end; or,
-// where nothing that is meant has that, by their far end.
+// where nothing here has that, by their far end. What an address that is both
+// means is not guessed.
 func (f *actFlags) choose(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Target) (choice, error) {
 	if f.rule != "" {
-		before, err := f.byRule(ctx, scanner, targets)
+		before, elsewhere, err := f.byRule(ctx, scanner, targets)
 		if err != nil {
 			return choice{}, err
 		}
-		return choice{before: before, sockets: before.Shown, after: lookAgain(scanner, before)}, nil
+		return choice{before: before, sockets: before.Shown, after: lookAgain(scanner, before), remark: elsewhere}, nil
 	}
 	before, err := lookUp(scanner, targets, true)(ctx)
 	if err != nil {
@@ -57,11 +62,43 @@ func (f *actFlags) choose(ctx context.Context, scanner *fdscan.Scanner, targets 
 	if len(far.Shown) == 0 {
 		return own, nil
 	}
+	here := slices.ContainsFunc(before.Sockets, func(s *inspect.Socket) bool { return s.NetNSMine })
+	if here || f.outOfSight(before, own.sockets) != "" {
+		own.far = far.Shown
+		return own, nil
+	}
 	words := make([]string, len(targets))
 	for i, t := range targets {
 		words[i] = t.Text
 	}
-	return choice{far, far.Shown, lookAgain(scanner, far), strings.Join(words, ", ") + ": taken as the far end, since nothing that is meant has it as its own"}, nil
+	return choice{
+		before: far, sockets: far.Shown, after: lookAgain(scanner, far),
+		remark: strings.Join(words, ", ") + ": taken as the far end, since nothing here has it as its own",
+	}, nil
+}
+
+// farText says what choice.far is.
+func (c *choice) farText() string {
+	if len(c.far) == 1 {
+		return "it is the far end of a connection"
+	}
+	return fmt.Sprintf("it is the far end of %d connections", len(c.far))
+}
+
+// farCommand is the command that means the connections of choice.far or, for more
+// than fit into a line, the one that lists them.
+func (c *choice) farCommand(pids []int, args []string) string {
+	words := []string{"stray", "close"}
+	for _, s := range c.far {
+		words = append(words, fmt.Sprintf("inode:%d", s.Inode))
+	}
+	if len(c.far) > 4 {
+		words = append([]string{"stray", "conns", "-a"}, args...)
+	}
+	if len(pids) > 0 {
+		words = append(words, "-p", pidList(pids))
+	}
+	return strings.Join(words, " ")
 }
 
 // bare are the sockets without what was judged of them.
@@ -113,17 +150,53 @@ func byPeer(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Targe
 }
 
 // byRule finds the connections that a rule speaks of. A note is none: of what may
-// be as healthy as any, nothing is closed in bulk.
-func (f *actFlags) byRule(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Target) (*inspect.Answer, error) {
+// be as healthy as any, nothing is closed in bulk. Nor is what other network
+// namespaces have, unless its process is named; elsewhere says how much that is.
+func (f *actFlags) byRule(ctx context.Context, scanner *fdscan.Scanner, targets []fdscan.Target) (_ *inspect.Answer, elsewhere string, err error) {
 	limits := *f.limits
 	snap, err := scanner.Connections(ctx, fdscan.ConnectionsQuestion{Targets: targets, PIDs: f.pids, Suspect: limits.Suspect(false), Evidence: true})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return inspect.Choose(snap, limits, func(s *inspect.Socket) bool {
+	others := 0
+	answer := inspect.Choose(snap, limits, func(s *inspect.Socket) bool {
 		d, ails := s.Ails(f.rule)
-		return ails && d.For >= f.older
-	}), nil
+		if !ails || d.For < f.older {
+			return false
+		}
+		if !s.NetNSMine && len(f.pids) == 0 {
+			others++
+			return false
+		}
+		return true
+	})
+	if others > 0 {
+		elsewhere = fmt.Sprintf("%d more in other network namespaces are left out: -p names their processes", others)
+	}
+	return answer, elsewhere, nil
+}
+
+// stillAil looks once more, before anything is done: of a plan by a rule, what the
+// rule speaks of no longer is left out.
+func (a *app) stillAil(ctx context.Context, c *cobra.Command, f *actFlags, scanner *fdscan.Scanner, targets []fdscan.Target, plan *act.Plan) error {
+	now, _, err := f.byRule(ctx, scanner, targets)
+	if err != nil {
+		return lookupError(c, err)
+	}
+	ill := map[uint64]bool{}
+	for _, s := range now.Shown {
+		ill[s.Cookie] = true
+	}
+	before := len(plan.Steps)
+	plan.Steps = slices.DeleteFunc(plan.Steps, func(s *act.Step) bool { return !ill[s.Socket.Cookie] })
+	well := before - len(plan.Steps)
+	switch {
+	case len(plan.Steps) == 0:
+		return &exitError{code: exitNo, message: "nothing was done: " + f.rule + " speaks of none of them any more", hint: "stray conns"}
+	case well > 0:
+		a.warn("%s speaks of %d of them no more: left as they are", f.rule, well)
+	}
+	return nil
 }
 
 // checkRule finds mistakes in --rule and --older.
@@ -150,7 +223,7 @@ func (f *actFlags) checkRule(c *cobra.Command, hint func(map[string]string) stri
 }
 
 // noneOfRule is the answer where a rule speaks of nothing.
-func (f *actFlags) noneOfRule(answer *inspect.Answer) error {
+func (f *actFlags) noneOfRule(answer *inspect.Answer, elsewhere string) error {
 	e := &exitError{code: exitNo, message: "nothing matched: " + f.rule + " speaks of no connection", hint: "stray conns"}
 	if len(f.pids) > 0 {
 		e.message += " of pid " + pidList(f.pids)
@@ -158,6 +231,9 @@ func (f *actFlags) noneOfRule(answer *inspect.Answer) error {
 	}
 	if f.older > 0 {
 		e.message += fmt.Sprintf(" for %s or more", f.older)
+	}
+	if elsewhere != "" {
+		e.message += "; " + elsewhere
 	}
 	if !answer.TablesComplete {
 		e.code, e.message = exitUnknown, e.message+"; a socket table could not be read whole"

@@ -109,7 +109,7 @@ func (a *app) runConns(ctx context.Context, c *cobra.Command, f *connsFlags, arg
 	if err != nil {
 		return lookupError(c, err)
 	}
-	found := inspect.JudgeConnections(snap, inspect.Examination{Limits: *f.limits, Rules: rules.All(), PIDs: f.pids, All: f.all, Twice: f.over > 0})
+	found := inspect.JudgeConnections(snap, inspect.Examination{Limits: *f.limits, Rules: rules.All(), PIDs: f.pids, Targets: targets, All: f.all, Twice: f.over > 0})
 	if err := f.gate.apply(&found.Outcome); err != nil {
 		return err
 	}

@@ -17,10 +17,11 @@ func (a *app) diff() *cobra.Command {
 		Use:   "diff OLD.json NEW.json",
 		Short: "two reports: what appeared, what went, what grew",
 		Long: `diff compares two reports that -o json has written, of scan, who, conns or check:
-findings by their fingerprints, the descriptors of each process by their kinds,
-listeners, and connections by their state. A process that was started anew is
-compared with those of its program. One of the reports may be -, for the standard
-input.
+findings by their fingerprints, and the descriptors of each process by their
+kinds; of two reports of one command also listeners and, with -a, connections by
+their state. A process that was started anew is compared with those of its
+program. What only one of the reports was asked about (-p, a target) is left out.
+One of the reports may be -, for the standard input.
 
 Exit codes: 0 nothing has appeared that fails (--fail-on), 1 findings have, 2 usage.`,
 		Example: `  stray scan --json >before.json

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +20,8 @@ type content struct {
 }
 
 // writeFiles replaces files, each atomically: a reader sees the old content or
-// the new. None is replaced before all have been written beside their places.
+// the new. None is replaced before all have been written beside their places, so
+// that little is left that can fail between the first and the last.
 func writeFiles(files []content) error {
 	var staged []*stagedFile
 	defer func() {
@@ -53,35 +55,44 @@ func fileError(path string, err error) error {
 // stagedFile is the new content of a file, before it is in its place.
 type stagedFile struct {
 	content
-	temporary string // "" when the place is written to, as pipes and devices are
+	place     string      // path, with links followed
+	temporary string      // "" when the place is written to, as pipes and devices are
+	special   os.FileInfo // of that
 }
 
 func stage(f content) (*stagedFile, error) {
-	mode := fs.FileMode(0o644)
-	switch info, err := os.Stat(f.path); {
+	s := &stagedFile{content: f, place: f.path}
+	info, err := os.Stat(f.path)
+	switch {
 	case err == nil && info.IsDir():
 		return nil, unix.EISDIR
 	case err == nil && !info.Mode().IsRegular():
-		return &stagedFile{content: f}, nil
-	case err == nil:
-		mode = info.Mode().Perm()
+		s.special = info
+		return s, nil
+	}
+	if _, linkErr := os.Lstat(f.path); linkErr == nil { // a link keeps its place
+		if s.place, err = filepath.EvalSymlinks(f.path); err != nil {
+			return nil, err
+		}
 	}
 	data := f.data
 	if f.after {
-		before, err := os.ReadFile(f.path)
+		before, err := os.ReadFile(s.place)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		data = append(before, data...)
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(f.path), ".stray-*")
+	// Not os.CreateTemp, which leaves no room for the umask.
+	name := filepath.Join(filepath.Dir(s.place), ".stray-"+rand.Text())
+	temporary, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	s := &stagedFile{f, temporary.Name()}
+	s.temporary = name
 	_, err = temporary.Write(data)
-	if err == nil {
-		err = temporary.Chmod(mode)
+	if err == nil && info != nil {
+		err = temporary.Chmod(info.Mode().Perm())
 	}
 	if closeErr := temporary.Close(); err == nil {
 		err = closeErr
@@ -96,13 +107,31 @@ func stage(f content) (*stagedFile, error) {
 // commit puts the content into its place.
 func (s *stagedFile) commit() error {
 	if s.temporary == "" {
-		return os.WriteFile(s.path, s.data, 0)
+		return s.writeThere()
 	}
-	if err := os.Rename(s.temporary, s.path); err != nil {
+	if err := os.Rename(s.temporary, s.place); err != nil {
 		return err
 	}
 	s.temporary = ""
 	return nil
+}
+
+// writeThere writes to a pipe or device, and to no other than was looked at.
+func (s *stagedFile) writeThere() error {
+	f, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(info, s.special) {
+		return errors.New("another file has taken its place")
+	}
+	_, err = f.Write(s.data)
+	return err
 }
 
 func (s *stagedFile) discard() {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"stray/inspect"
-	"stray/inspect/rules"
 	"stray/report"
 )
 
@@ -80,6 +79,11 @@ func (g *gate) check(c *cobra.Command) error {
 	if _, err := readFailOn(c, g.failOn); err != nil {
 		return err
 	}
+	for name, value := range map[string]string{"baseline": g.baseline, "ignore-file": g.ignoreFile} {
+		if c.Flags().Changed(name) && value == "" {
+			return usageError(again(c, c.Flags().Args(), map[string]string{name: ""}), "--%s needs a value", name)
+		}
+	}
 	if g.update && g.prune {
 		return usageError(again(c, c.Flags().Args(), map[string]string{"prune-baseline": ""}), "--update-baseline takes out what is gone, too: --prune-baseline is for that alone")
 	}
@@ -97,14 +101,22 @@ func (g *gate) readSettings(c *cobra.Command) error {
 	if !named {
 		g.ignoreFile = settingsFile
 	}
-	text, err := os.ReadFile(g.ignoreFile)
+	var text []byte
+	var err error
+	if named {
+		text, _, err = readRegular(g.ignoreFile, mostSettings, 0)
+	} else {
+		text, err = readUnnamed(g.ignoreFile)
+	}
 	switch {
 	case !named && errors.Is(err, fs.ErrNotExist):
 		return nil
+	case !named && err != nil:
+		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": os.DevNull})+"\nreads none", "read the ignore file: %s", err)
 	case err != nil:
 		return usageError(again(c, c.Flags().Args(), map[string]string{"ignore-file": ""}), "read the ignore file%s: %s", source(c, "ignore-file"), err)
 	}
-	g.settings, err = inspect.ParseSettings(text, rules.Find)
+	g.settings, err = parseSettings(text)
 	if err != nil {
 		return settingsError(g.ignoreFile, text, err)
 	}
@@ -119,6 +131,9 @@ func (g *gate) readSettings(c *cobra.Command) error {
 		g.baseline = g.settings.Baseline
 		if !filepath.IsAbs(g.baseline) {
 			g.baseline = filepath.Join(filepath.Dir(g.ignoreFile), g.baseline)
+		}
+		if (g.update || g.prune) && !beside(filepath.Dir(g.ignoreFile), g.baseline) {
+			return usageError(again(c, c.Flags().Args(), map[string]string{"baseline": g.baseline}), "%s names a baseline that is no file in its directory, and none is written there unless it is named: %s", g.ignoreFile, g.baseline)
 		}
 	}
 	return nil
@@ -145,11 +160,14 @@ func settingsError(path string, text []byte, err error) error {
 func (g *gate) readBaseline(c *cobra.Command) error {
 	if g.baseline == "" && (g.update || g.prune) {
 		g.baseline = baselineFile
+		if _, err := os.Lstat(g.baseline); err == nil && !beside(".", g.baseline) {
+			return usageError(again(c, c.Flags().Args(), map[string]string{"baseline": g.baseline}), "%s is no regular file, and none is written through it unless it is named", g.baseline)
+		}
 	}
 	if g.baseline == "" {
 		return nil
 	}
-	data, err := os.ReadFile(g.baseline)
+	data, _, err := readRegular(g.baseline, mostBaseline, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && g.update:
 		g.known = &inspect.Baseline{}
@@ -183,6 +201,9 @@ func (g *gate) apply(o *inspect.Outcome) error {
 	switch {
 	case g.prune:
 		g.known.Prune(stale)
+		if o.Asked.Narrow() {
+			g.app.warn("%s: what was not asked about stays in it: without -p, targets and limits everything is looked at", g.baseline)
+		}
 	case !g.update:
 		g.tellStale(stale)
 		return nil

@@ -27,7 +27,7 @@ type output struct {
 func (a *app) outputFlags(c *cobra.Command) *output {
 	o := a.formatFlags(c)
 	c.Flags().Lookup("output").Usage = "format: " + strings.Join(formatNames(), ", ")
-	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, all of them or none (repeatable)")
+	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, none before all are complete (repeatable)")
 	return o
 }
 
@@ -72,6 +72,13 @@ func (o *output) check(c *cobra.Command) error {
 	default:
 		return usageError(again(c, c.Flags().Args(), map[string]string{"color": "never"}), "unknown value %q for --color%s: auto, always or never", o.color, source(c, "color"))
 	}
+	without := again(c, c.Flags().Args(), map[string]string{"output-file": ""})
+	switch {
+	case o.file == "-":
+		return usageError(without, "--output-file writes a file: the standard output is what there is without it")
+	case o.file == "" && c.Flags().Changed("output-file"):
+		return usageError(without, "--output-file needs a value")
+	}
 	return o.checkReports(c)
 }
 
@@ -111,7 +118,7 @@ func (o *output) asked(c *cobra.Command) bool {
 	return o.isJSON() || c.Flags().Changed("output") || o.file != ""
 }
 
-// write writes r as the flags say: first the files, all of them or none.
+// write writes r as the flags say: first the files.
 func (o *output) write(stdout io.Writer, r *report.Result) error {
 	f := report.Find(o.format)
 	files, err := o.files(r)

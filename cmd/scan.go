@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -29,15 +30,16 @@ func (a *app) scan() *cobra.Command {
 		Short: "what leaks on this machine, or in some processes, in order of harm",
 		Long: `scan looks at every process and every socket of this machine, in every network
 namespace, and says what leaks: what it is, how that is known, and the next
-command. What it says of the health of connections, conns says at length. With -p it speaks of those processes and their descendants; everybody
-is looked at all the same, since a leak shows in who else holds what.
+command. What it says of the health of connections, conns says at length. With
+-p it speaks of those processes and their descendants; everybody is looked at all
+the same, since a leak shows in who else holds what.
 
 With --fds it judges nothing, and lists every descriptor of the processes of -p
 (without their descendants), or of all: what it is, how it was opened, and who
 has the other end.
 
 Exit codes: 0 no finding that fails (--fail-on), 1 findings, 2 usage, 3 could not
-look (with --strict: not everything).`,
+look, be it at one process of -p (with --strict: not everything).`,
 		Example: `  stray scan
   stray scan -p $(pidof server)
   stray scan --fds -p $(pgrep -d, server)
@@ -57,17 +59,17 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := s.out.check(c); err != nil {
 		return err
 	}
+	if err := checkPIDs(c, s.pids); err != nil {
+		return err
+	}
+	if s.list.asked(c) { // before the gate: what the environment has for it is no matter here
+		return a.listDescriptors(ctx, c, s)
+	}
 	if err := s.gate.check(c); err != nil {
 		return err
 	}
 	if err := checkLimits(c, s.limits); err != nil {
 		return err
-	}
-	if err := checkPIDs(c, s.pids); err != nil {
-		return err
-	}
-	if s.list.on || len(s.list.kinds) > 0 {
-		return a.listDescriptors(ctx, c, s)
 	}
 	// What is found is kept to the end: half as much garbage beside it is enough.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
@@ -79,10 +81,11 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err != nil {
 		return lookupError(c, err)
 	}
-	outcome := inspect.Scan(snap, rules.All())
-	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All()}))
+	outcome := inspect.Scan(snap, rules.All(), s.pids...)
+	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All(), PIDs: inspect.Descendants(snap, s.pids)}))
+	var unseen []int
 	if len(s.pids) > 0 {
-		outcome.Limit(s.pids)
+		unseen = outcome.Limit(s.pids)
 	}
 	if err := s.gate.apply(outcome); err != nil {
 		return err
@@ -90,5 +93,9 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := s.out.write(a.stdout, &report.Result{Version: Version(), Command: "scan", Outcome: outcome}); err != nil {
 		return err
 	}
-	return &exitError{code: s.gate.exitCode(outcome)}
+	code := s.gate.exitCode(outcome)
+	if len(unseen) > 0 && code == exitOK {
+		return &exitError{code: exitUnknown, message: fmt.Sprintf("could not look at pid %d, which was asked for", unseen[0]), told: true}
+	}
+	return &exitError{code: code}
 }

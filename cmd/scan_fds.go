@@ -35,18 +35,30 @@ func kindNames() (names []string) {
 	return names
 }
 
+// asked reports that descriptors are to be listed.
+func (l *listFlags) asked(c *cobra.Command) bool { return l.on || c.Flags().Changed("kind") }
+
 // judging are the flags of scan that mean nothing where nothing is judged.
-var judging = []string{"baseline", "deep", "fail-on", "ignore-file", "prune-baseline", "update-baseline"}
+func judging() []string {
+	names := []string{"baseline", "deep", "fail-on", "ignore-file", "prune-baseline", "update-baseline"}
+	for _, l := range inspect.LimitTable() {
+		names = append(names, l.Name)
+	}
+	return names
+}
 
 // find returns the kinds that were named.
 func (l *listFlags) find(c *cobra.Command) (kinds []*fdscan.Kind, err error) {
 	as := func(change map[string]string) string { return again(c, c.Flags().Args(), change) }
-	for _, name := range judging {
+	for _, name := range judging() {
 		if l.on && c.Flags().Changed(name) {
 			return nil, usageError(as(map[string]string{name: ""}), "--fds judges nothing, so that --%s means nothing", name)
 		}
 	}
-	if len(l.kinds) > 0 && !l.on {
+	switch {
+	case c.Flags().Changed("kind") && len(l.kinds) == 0:
+		return nil, usageError(as(map[string]string{"fds": "true", "kind": "pipe"}), "--kind needs a value")
+	case len(l.kinds) > 0 && !l.on:
 		return nil, usageError(as(map[string]string{"fds": "true"}), "--kind needs --fds")
 	}
 	for _, name := range l.kinds {
@@ -92,13 +104,16 @@ func (a *app) listDescriptors(ctx context.Context, c *cobra.Command, s *scanFlag
 	if err := s.list.formats(c, s.out); err != nil {
 		return err
 	}
+	if err := fromEnvironment(c, "strict"); err != nil {
+		return err
+	}
 	// What is found is kept to the end: half as much garbage beside it is enough.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	snap, err := (&fdscan.Scanner{}).List(ctx, s.pids)
 	if err != nil {
 		return lookupError(c, err)
 	}
-	outcome := &inspect.Outcome{View: inspect.Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete, PIDs: s.pids}
+	outcome := &inspect.Outcome{View: inspect.Judge(snap), Complete: snap.TablesComplete && snap.HoldersComplete, Asked: inspect.Scope{PIDs: s.pids}, PIDs: s.pids}
 	listed := []*fdscan.Descriptor{}
 	for _, d := range snap.Descriptors {
 		if len(kinds) == 0 || slices.ContainsFunc(kinds, d.Kind.Is) {

@@ -22,12 +22,14 @@ import (
 	"stray/internal/proctest"
 	"stray/internal/testenv"
 	"stray/internal/tracee"
+	"stray/internal/wiretest"
 	"stray/report"
 )
 
 func TestMain(m *testing.M) {
 	tracee.HelperMain() // the helper is a run of this binary under a name of its own
 	proctest.Main()
+	wiretest.Main()
 	testscript.Main(testenv.Checked(m), map[string]func(){
 		"stray":        runStray,
 		"stray-nobody": func() { becomeNobody(); runStray() },

@@ -103,7 +103,7 @@ func (a *app) flagError(c *cobra.Command, err error) error {
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
 		example(f)
-		kind := map[string]string{"intSlice": "a process id", "duration": "a duration such as 30s", "bool": "true or false"}[f.Value.Type()]
+		kind := map[string]string{"intSlice": "a process id", "int": "a number", "duration": "a duration such as 30s", "bool": "true or false"}[f.Value.Type()]
 		message = fmt.Sprintf("--%s takes %s, not %q", f.Name, kind, invalid.GetValue())
 	case errors.As(err, &missing):
 		example(missing.GetFlag())

@@ -1,9 +1,12 @@
 package cmd
 
 import (
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestAgain(t *testing.T) {
@@ -56,5 +59,21 @@ func TestWantsJSON(t *testing.T) {
 	}
 	if !wantsJSON([]string{"who", "1"}, "json") || wantsJSON([]string{"who", "-o", "tsv", "1"}, "json") || wantsJSON([]string{"who", "1"}, "tsv") {
 		t.Error("the environment asks where the arguments do not")
+	}
+}
+
+// Every type of flag that can be given a wrong value has a name in words.
+func TestTypesOfFlagsHaveNames(t *testing.T) {
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	for _, c := range a.root().Commands() {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			err := c.ParseFlags([]string{"--" + f.Name + "=\x00"})
+			if err == nil {
+				return
+			}
+			if message := a.flagError(c, err).Error(); strings.Contains(message, "takes ,") || !strings.Contains(message, "--"+f.Name+" takes ") {
+				t.Errorf("%s: %s", c.Name(), message)
+			}
+		})
 	}
 }

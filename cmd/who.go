@@ -88,7 +88,7 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 		if err != nil {
 			return nil, lookupError(c, err)
 		}
-		answer := inspect.Who(snap, targets, rules.All(), w.all)
+		answer := inspect.Who(snap, targets, rules.All(), w.all, w.pids...)
 		if w.tryBind {
 			answer.SettleBinds(fdscan.TryBind)
 		}

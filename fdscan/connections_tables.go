@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -371,107 +370,6 @@ func (n *namespaceTables) unixConnection(row *sockdiag.Unix) *Socket {
 		PeerClosed: s.State == Established && row.PeerGone && row.Shutdown != 0,
 	}
 	return s
-}
-
-// acceptQueues are the connections of a namespace that nobody has accepted yet.
-type acceptQueues struct {
-	waiting  []waitingRow
-	halfOpen map[netip.AddrPort]int
-}
-
-type waitingRow struct {
-	local  netip.AddrPort
-	closed bool
-	since  time.Duration
-}
-
-// add notes a connection without an inode that is in the queue of a listener.
-func (q *acceptQueues) add(row *sockdiag.Connection) {
-	switch {
-	case row.Inode != 0:
-	case row.State == sockdiag.SynRecv, row.State == sockdiag.NewSynRecv:
-		if q.halfOpen == nil {
-			q.halfOpen = map[netip.AddrPort]int{}
-		}
-		q.halfOpen[row.Local]++
-	case row.State == sockdiag.Established, row.State == sockdiag.CloseWait:
-		w := waitingRow{local: row.Local, closed: row.State == sockdiag.CloseWait}
-		if row.HasTCP {
-			// The time of a child's last data begins with its handshake. What
-			// has come since makes it younger than it is.
-			w.since = max(row.TCP.LastDataRecv, row.TCP.LastAckRecv)
-		}
-		q.waiting = append(q.waiting, w)
-	}
-}
-
-// assign gives each listener what waits for it.
-func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
-	byPort := map[uint16][]*Socket{}
-	for _, s := range listeners {
-		s.Health.Waiting = &Waiting{}
-		byPort[s.Local.Port] = append(byPort[s.Local.Port], s)
-	}
-	of := func(local netip.AddrPort) *Waiting {
-		child := &Socket{Protocol: TCP, NetNS: netns, Local: Endpoint{Addr: local.Addr(), Port: local.Port()}}
-		if s := acceptorOf(child, byPort[local.Port()]); s != nil {
-			return s.Health.Waiting
-		}
-		return &Waiting{} // of a listener that is gone by now
-	}
-	for _, row := range q.waiting {
-		w := of(row.local)
-		w.Connections++
-		w.Oldest = max(w.Oldest, row.since)
-		if row.closed {
-			w.Closed++
-		}
-	}
-	for local, count := range q.halfOpen {
-		of(local).HalfOpen += count
-	}
-}
-
-// addressSet tells in which network namespaces an address was met as that of a
-// socket's own end.
-type addressSet struct {
-	namespaces map[netip.Addr][]uint64
-	last       netip.Addr
-	lastIn     uint64
-}
-
-func (a *addressSet) add(addr netip.Addr, netns uint64) {
-	if addr == a.last && netns == a.lastIn {
-		return
-	}
-	a.last, a.lastIn = addr, netns
-	if a.namespaces == nil {
-		a.namespaces = map[netip.Addr][]uint64{}
-	}
-	addr = addr.Unmap()
-	if in := a.namespaces[addr]; !slices.Contains(in, netns) {
-		a.namespaces[addr] = append(in, netns)
-	}
-}
-
-// of returns the namespaces in which an address can be met that a socket of
-// netns is connected to: its own first.
-func (a *addressSet) of(addr netip.Addr, netns uint64) []uint64 {
-	addr = addr.Unmap()
-	if addr.IsLoopback() {
-		return []uint64{netns}
-	}
-	in := slices.Clone(a.namespaces[addr])
-	slices.SortStableFunc(in, func(x, y uint64) int {
-		switch {
-		case x == netns && y != netns:
-			return -1
-		case y == netns && x != netns:
-			return 1
-		}
-		return 0
-	})
-	return in
 }
 
 func seconds(n int) time.Duration { return time.Duration(max(0, n)) * time.Second }

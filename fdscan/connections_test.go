@@ -58,11 +58,39 @@ func TestAcceptQueues(t *testing.T) {
 	add("10.0.0.2:80", sockdiag.Established, time.Hour, 7) // accepted
 	add("10.0.0.2:81", sockdiag.Established, time.Hour, 0) // of nobody
 	q.assign([]*Socket{anywhere, specific}, 1)
-	if got, want := *specific.Health.Waiting, (Waiting{Connections: 2, Closed: 1, Oldest: 3 * time.Second}); got != want {
+	if got, want := *specific.Health.Waiting, (Waiting{Connections: 2, Closed: 1, Oldest: 3 * time.Second, Group: 1}); got != want {
 		t.Errorf("the specific listener has %+v, want %+v", got, want)
 	}
-	if got, want := *anywhere.Health.Waiting, (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 1}); got != want {
+	if got, want := *anywhere.Health.Waiting, (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 1, Group: 1}); got != want {
 		t.Errorf("the other one has %+v, want %+v", got, want)
+	}
+}
+
+// In a group of equals no row tells whose it is, but each member counts its own:
+// what cannot be otherwise is said of it, and nothing else.
+func TestAcceptQueuesOfAGroup(t *testing.T) {
+	member := func(queued uint32) *Socket {
+		at := netip.MustParseAddrPort("10.0.0.1:80")
+		return &Socket{Protocol: TCP, State: Listen, NetNS: 1, Local: Endpoint{Addr: at.Addr(), Port: at.Port()}, Backlog: &Backlog{Queued: queued}, Health: &Health{}}
+	}
+	hung, busy, empty := member(3), member(1), member(0)
+	var q acceptQueues
+	add := func(state uint8, age time.Duration) {
+		q.add(&sockdiag.Connection{Inet: sockdiag.Inet{State: state, Local: netip.MustParseAddrPort("10.0.0.1:80")}, HasTCP: true, TCP: TCPInfo{LastDataRecv: age}})
+	}
+	add(sockdiag.CloseWait, time.Minute)
+	add(sockdiag.CloseWait, time.Hour)
+	add(sockdiag.Established, time.Millisecond)
+	add(sockdiag.Established, 2*time.Minute)
+	q.assign([]*Socket{hung, busy, empty}, 1)
+	if got, want := *hung.Health.Waiting, (Waiting{Connections: 3, Closed: 1, Oldest: 2 * time.Minute, Group: 2}); got != want {
+		t.Errorf("of three of four it says %+v, want %+v", got, want)
+	}
+	if got, want := *busy.Health.Waiting, (Waiting{Connections: 1, Oldest: time.Millisecond, Group: 2}); got != want {
+		t.Errorf("of one of four it says %+v, want %+v", got, want)
+	}
+	if got, want := *empty.Health.Waiting, (Waiting{Group: 1}); got != want {
+		t.Errorf("of none it says %+v, want %+v", got, want)
 	}
 }
 

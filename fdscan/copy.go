@@ -77,8 +77,8 @@ func (s *Socket) askOptions(r Ref) error {
 	return nil
 }
 
-// askUse asks a TCP socket in CLOSE whether it has ever been connected
-// (tcp_info; the counts are of Linux 4.2).
+// askUse asks a TCP socket in CLOSE whether it has ever been connected, or has
+// tried to be (tcp_info; the counts are of Linux 4.2).
 func (s *Socket) askUse(fd int) {
 	if !s.Protocol.Stream() {
 		return
@@ -86,6 +86,7 @@ func (s *Socket) askUse(fd int) {
 	const tcpClose = 7 // TCP_CLOSE
 	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State == tcpClose {
 		s.Segments = new(info.Segs_out + info.Segs_in)
+		s.Answered = info.Bytes_acked > 0 || info.Bytes_received > 0
 	}
 }
 

@@ -47,8 +47,11 @@ type Descriptor struct {
 	// process (POSIX) on this file.
 	Locks []Lock
 	// Peers are the descriptors at the other end of a pipe, a pseudoterminal, a
-	// unix socket, or a connection within this machine, by pid and number.
+	// unix socket, or a connection within this machine, by pid and number: the
+	// first MaxPeers. Descriptors of one end may have one slice in common.
 	Peers []Peer
+	// MorePeers is how many there are besides Peers.
+	MorePeers int
 	// From is the eldest living ancestor that has the same open file description
 	// at the same number, and runs another program, while FD_CLOEXEC is clear: the
 	// descriptor has come through exec. nil when not compared, or not so.
@@ -96,6 +99,10 @@ type Lock struct {
 	Start, End int64
 }
 
+// MaxPeers is how many other ends of one descriptor are named. A pipe may have
+// thousands of descriptors at both ends, each of which has all those of the other.
+const MaxPeers = 32
+
 // Peer is a descriptor at the other end.
 type Peer struct {
 	Process *Process
@@ -111,7 +118,9 @@ type Table struct {
 	// when that could not be read, math.MaxUint64 for none.
 	Open  int
 	Limit uint64
-	// Kinds counts the descriptors of each kind, by its name.
+	// Kinds counts the descriptors of each kind, by its name; and as "file" what
+	// has a path, where only List asks whether it is a regular file, a device, a
+	// directory or a FIFO.
 	Kinds map[string]int
 	// SharedWith are other processes that use this very table, sorted.
 	SharedWith []int

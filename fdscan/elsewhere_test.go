@@ -28,6 +28,9 @@ type elsewhere struct {
 	Before  []string
 	Targets []string
 	Deep    bool
+	Survey  bool // of everything, in place of Targets
+	// List says that it lists its own descriptors.
+	List bool
 }
 
 const elsewhereVariable = "FDSCAN_ELSEWHERE"
@@ -110,6 +113,16 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 		if err := syscall.Setuid(e.UID); err != nil {
 			return nil, err
 		}
+	}
+	if e.Survey {
+		snap, err := (&fdscan.Scanner{}).Survey(context.Background(), fdscan.SurveyQuestion{Deep: e.Deep})
+		if err == nil {
+			snap.Read = nil // what the next question of this process would need
+		}
+		return snap, err
+	}
+	if e.List {
+		return (&fdscan.Scanner{}).List(context.Background(), []int{os.Getpid()})
 	}
 	q := fdscan.Question{Deep: e.Deep}
 	for _, word := range e.Targets {

@@ -49,12 +49,17 @@ type Health struct {
 // Waiting is what waits for a listener to accept it.
 type Waiting struct {
 	// Connections are those whose handshake is complete, as the table shows
-	// them; Closed those of them that the peer has closed meanwhile.
+	// them; Closed those of them, at least, that the peer has closed meanwhile.
 	Connections, Closed int
 	// Oldest is how long the one has waited, at least, that has waited longest.
 	Oldest time.Duration
-	// HalfOpen are those whose handshake is not complete (SYN_RECV).
+	// HalfOpen are those whose handshake is not complete (SYN_RECV); in a group
+	// an equal share of them.
 	HalfOpen int
+	// Group is how many listeners of one address (SO_REUSEPORT) it may wait for,
+	// this one among them. With more than one, what waits for which is known by
+	// number only.
+	Group int
 }
 
 // ConnectionOptions are the socket options that say how long a connection lasts

@@ -125,6 +125,14 @@ func HasCapability(capability int) bool {
 	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }
 
+// seesAllPIDs reports that this process is in the initial pid namespace, the only
+// one from which every process can be seen.
+func (l *lookup) seesAllPIDs() bool {
+	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of include/linux/proc_ns.h
+	namespace, err := os.Readlink(l.path("thread-self/ns/pid"))
+	return err == nil && namespace == initial
+}
+
 // hidepid returns the hidepid option of the mount at root, when it hides
 // processes from this caller (proc(5)).
 func (l *lookup) hidepid() []string {

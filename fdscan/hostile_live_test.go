@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,43 @@ func TestTableOfAThreadWithoutKcmp(t *testing.T) {
 		wantHolders(t, holdersOf(t, snap, s.Inode), table(role, s.Inode)...)
 		wantWhole(t, snap)
 	}
+}
+
+// A busy program opens and closes between two reads of its one table. That makes
+// no tables of its threads, and what a thread has by itself is found all the same.
+func TestSurveyWithoutKcmp(t *testing.T) {
+	testenv.NeedRoot(t)
+	role := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; thread own=1 { serve sleep } ; close web`)
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 2 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, w, err := os.Pipe()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Close()
+				w.Close()
+			}
+		})
+	}
+	for range 5 {
+		snap := elsewhere{NoKcmp: true, Survey: true}.ask(t)
+		if tables := tablesOf(snap, os.Getpid()); len(tables) != 1 || tables[0].TID != 0 {
+			t.Errorf("of one table it makes %d", len(tables))
+		}
+		web := role.Socket("web")
+		wantHolders(t, holdersOf(t, snap, web.Inode), table(role, web.Inode)...)
+	}
+	close(stop)
+	busy.Wait()
 }
 
 // A process that has ended and a kernel thread hold nothing: not to be allowed

@@ -63,6 +63,17 @@ func FindKind(name string) *Kind {
 	return nil
 }
 
+// anyFile counts, in Table.Kinds, what has a path and was not asked what it is.
+const anyFile = "file"
+
+// unasked is the name under which to count what only the link has told of.
+func (k *Kind) unasked() string {
+	if k == Regular {
+		return anyFile
+	}
+	return k.Name
+}
+
 // Is reports whether k is the kind other, or narrower than it. What has a path
 // is taken for a regular file until the file is asked: of kinds that are told
 // apart then, none is one.

@@ -36,7 +36,7 @@ func (s *Scanner) List(ctx context.Context, pids []int) (*Snapshot, error) {
 	}
 	l.describe()
 	l.sharedDescriptions()
-	l.fillTables()
+	l.addTables()
 	l.finish()
 	return l.snap, ctx.Err()
 }
@@ -44,14 +44,17 @@ func (s *Scanner) List(ctx context.Context, pids []int) (*Snapshot, error) {
 // lister is the work on one List.
 type lister struct {
 	*lookup
-	open      []*openTable
-	current   *openTable // that of the descriptor which is told of
-	drivers   *drivers
-	mountsOf  map[int]*mountTable    // by pid
-	mountsIn  map[string]*mountTable // by the link of the mount namespace
-	names     map[int]string         // of processes, by pid
-	nsfs      uint64
-	nsfsKnown bool
+	open     []*openTable
+	current  *openTable // that of the descriptor which is told of
+	drivers  *drivers
+	mountsOf map[int]*mountTable    // by pid
+	mountsIn map[string]*mountTable // by the link of the mount namespace
+	// mountsHere are those of this command's own; nil when not read yet.
+	mountsHere *mountTable
+	names      map[int]string // of processes, by pid
+	nsfs       uint64
+	nsfsKnown  bool
+	unanswered bool // a file system has not answered (askServer)
 }
 
 // openTable is a descriptor table that was read.

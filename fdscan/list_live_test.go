@@ -1,13 +1,16 @@
 package fdscan_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -115,17 +118,86 @@ func TestPeersOfAnInheritedEnd(t *testing.T) {
 	}
 }
 
+// Of thousands at the other end the first are named, and the rest is counted.
+func TestPeersOfACrowd(t *testing.T) {
+	const more = 2000
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 3*more {
+		t.Skipf("too few descriptors: %d, %v", limit.Cur, err)
+	}
+	var reader, writer, both []int
+	defer func() {
+		for _, fd := range slices.Concat(reader, writer, both) {
+			unix.Close(fd)
+		}
+	}()
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	reader, writer = append(reader, ends[0]), append(writer, ends[1])
+	fd, err := unix.Open(fifo, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both = append(both, fd)
+	for _, of := range []*[]int{&reader, &writer, &both} {
+		for len(*of) < more {
+			fd, err := unix.FcntlInt(uintptr((*of)[0]), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*of = append(*of, fd)
+		}
+	}
+	snap := list(t, os.Getpid())
+	named := map[*fdscan.Peer]bool{}
+	for _, d := range snap.Descriptors {
+		want := 0
+		switch {
+		case slices.Contains(reader, d.FD), slices.Contains(writer, d.FD):
+			want = more
+		case slices.Contains(both, d.FD):
+			want = more - 1
+		default:
+			continue
+		}
+		if len(d.Peers) != fdscan.MaxPeers || d.MorePeers != want-fdscan.MaxPeers || slices.Contains(d.Peers, fdscan.Peer{Process: d.Process, FD: d.FD}) {
+			t.Fatalf("%s: %d peers and %d more", descriptorText(d), len(d.Peers), d.MorePeers)
+		}
+		named[&d.Peers[0]] = true
+	}
+	if len(named) > 3+fdscan.MaxPeers+1 {
+		t.Errorf("%d lists of peers are kept", len(named))
+	}
+}
+
 func TestPipeWithoutAnOtherEnd(t *testing.T) {
 	testenv.NeedRoot(t)
 	role := proctest.Start(t, "pipe name=end; close end2")
 	snap := list(t, role.PID)
 	d := listed(t, snap, role.PID, role.Descriptor("end").FD)
 	want := "no process has the other end"
-	if len(snap.Gaps) > 0 { // somebody may have it, who may not be looked into
+	if namespace, _ := os.Readlink("/proc/self/ns/pid"); namespace != "pid:[4026531836]" || len(snap.Gaps) > 0 { // somebody may have it, who may not be looked into
 		want = "nobody who could be seen has the other end"
 	}
 	if d.Target != want || len(d.Peers) != 0 {
 		t.Errorf("target %q, peers %v; gaps %+v", d.Target, peers(d), snap.Gaps)
+	}
+}
+
+// Processes outside of a pid namespace are not seen in it: one of them may have
+// the other end, as the reader of standard output has here.
+func TestPipeThatLeadsOutOfAPIDNamespace(t *testing.T) {
+	testenv.NeedPIDNS(t)
+	snap := elsewhere{NewPID: true, List: true}.ask(t)
+	d := listed(t, snap, 1, 1)
+	if d.Kind.Name != "pipe" || d.Target != "nobody who could be seen has the other end" || len(d.Peers) != 0 {
+		t.Errorf("%s: %q, peers %v; gaps %+v", d.Kind.Name, d.Target, peers(d), snap.Gaps)
 	}
 }
 
@@ -272,6 +344,29 @@ func TestListedSockets(t *testing.T) {
 	}
 }
 
+// A connection that was refused leaves numbers behind, and nothing to send.
+func TestBoundSocketAfterARefusedConnect(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	// Nobody else has this address, and the port is none that the kernel chooses.
+	address := netip.MustParseAddr("127.77.12.4").As4()
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: address, Port: 24567}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: address, Port: 24568}); err != unix.ECONNREFUSED {
+			t.Fatalf("connect: %v", err)
+		}
+	}
+	d := listed(t, list(t, os.Getpid()), os.Getpid(), fd)
+	if d.Socket == nil || d.Socket.SendQueue != nil && *d.Socket.SendQueue != 0 || d.Target != "tcp 127.77.12.4:24567 BOUND" {
+		t.Errorf("%q, %+v", d.Target, d.Socket)
+	}
+}
+
 // A namespace that is opened through the file that it is mounted on looks like a
 // regular file.
 func TestMountedNamespace(t *testing.T) {
@@ -373,8 +468,15 @@ func TestNumbersThatAreReused(t *testing.T) {
 		}
 	}()
 	for range 100 {
-		for _, d := range list(t, os.Getpid()).Descriptors {
-			if d.FD != number || d.Flags == nil {
+		snap := list(t, os.Getpid())
+		for _, d := range snap.Descriptors {
+			if d.FD != number {
+				continue
+			}
+			if d.Flags == nil {
+				if !slices.ContainsFunc(snap.Gaps, func(g fdscan.Gap) bool { return g.Op == "read fdinfo" && g.PID == os.Getpid() }) {
+					t.Fatalf("nothing says why this is all: %+v; gaps %+v", d, snap.Gaps)
+				}
 				continue
 			}
 			mode := *d.Flags & unix.O_ACCMODE
@@ -408,5 +510,87 @@ func TestListDoesNotWaitForAFileServer(t *testing.T) {
 	d := listed(t, list(t, os.Getpid()), os.Getpid(), fd)
 	if d.Inode == 0 || d.CloseOnExec == nil || !*d.CloseOnExec {
 		t.Errorf("directory %+v", d)
+	}
+}
+
+// A file of a dead server that looks like a message queue is asked once, and not
+// waited for.
+func TestListDoesNotWaitForWhatLooksLikeAMessageQueue(t *testing.T) {
+	testenv.NeedRoot(t)
+	server, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	testenv.NeedWorking(t, "/dev/fuse", err)
+	directory := t.TempDir()
+	err = unix.Mount("stray", directory, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server))
+	if err != nil {
+		unix.Close(server)
+		testenv.NeedWorking(t, "FUSE", err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- serveFile(server) }()
+	var files [2]int
+	for i := range files {
+		if files[i], err = unix.Open(filepath.Join(directory, "file"), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			break
+		}
+		defer unix.Close(files[i])
+	}
+	// The server has stopped: whoever asks now waits until it is closed.
+	defer unix.Close(server)
+	if gone := unix.Unmount(directory, unix.MNT_DETACH); gone != nil {
+		t.Fatal(gone)
+	}
+	for _, err := range []error{err, <-served} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := make(chan *fdscan.Snapshot, 1)
+	go func() { asked <- list(t, os.Getpid()) }()
+	select {
+	case snap := <-asked:
+		for _, fd := range files {
+			if d := listed(t, snap, os.Getpid(), fd); d.Kind != fdscan.Regular || d.Size == nil || *d.Size != 80 || d.Link != "/file" {
+				t.Errorf("descriptor %+v, kind %s", d, d.Kind.Name)
+			}
+		}
+		if !slices.ContainsFunc(snap.Gaps, func(g fdscan.Gap) bool { return g.Op == "ask file systems" && g.Scope == fdscan.ScopeDetail }) {
+			t.Errorf("gaps %+v", snap.Gaps)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a server is waited for")
+	}
+}
+
+// serveFile is a FUSE server until it has told of one file of 80 bytes.
+func serveFile(server int) error {
+	const opLookup, opInit, headerIn, headerOut = 1, 26, 40, 16
+	request := make([]byte, 1<<17)
+	for {
+		n, err := unix.Read(server, request)
+		if err != nil || n < headerIn {
+			return fmt.Errorf("read %d bytes of a request: %w", n, err)
+		}
+		answer, op := make([]byte, headerOut), binary.NativeEndian.Uint32(request[4:])
+		copy(answer[8:], request[8:16]) // which request it answers
+		switch op {
+		case opInit:
+			answer = binary.NativeEndian.AppendUint32(answer, 7)
+			answer = binary.NativeEndian.AppendUint32(answer, 31)
+			answer = append(answer, make([]byte, 56)...)
+		case opLookup:
+			const forEver = 1 << 30
+			for _, n := range []uint64{2, 0, forEver, forEver, 0, 2, 80, 0, 0, 0, 0} { // node … ino, size, blocks
+				answer = binary.NativeEndian.AppendUint64(answer, n)
+			}
+			for _, n := range []uint32{0, 0, 0, unix.S_IFREG | 0o600, 1, 0, 0, 0, 4096, 0} { // times, mode, links …
+				answer = binary.NativeEndian.AppendUint32(answer, n)
+			}
+		default:
+			binary.NativeEndian.PutUint32(answer[4:], ^uint32(unix.ENOSYS)+1) // -ENOSYS
+		}
+		binary.NativeEndian.PutUint32(answer, uint32(len(answer)))
+		if _, err := unix.Write(server, answer); err != nil || op == opLookup {
+			return err
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package fdscan
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (l *lister) markWords(d *Descriptor, m mark) string {
 	table := l.mounts(d)
 	switch {
 	case m.inode != 0:
-		if path := l.pathOf(table, m); path != "" {
+		if path := l.pathOf(m); path != "" {
 			return path
 		}
 		return fmt.Sprintf("inode %d on device %d:%d", m.inode, unix.Major(m.device), unix.Minor(m.device))
@@ -87,16 +88,19 @@ func (l *lister) markWords(d *Descriptor, m mark) string {
 
 // pathOf finds the path of a file by its handle: open_by_handle_at(2) with
 // O_PATH, which needs CAP_DAC_READ_SEARCH and opens nothing; "" when that cannot
-// be done. Servers are not asked.
-func (l *lister) pathOf(table *mountTable, m mark) string {
+// be done. A handle is looked up in a file system that this command has mounted
+// itself: where another process says that it has mounted it, here may be anything.
+// Servers are not asked.
+func (l *lister) pathOf(m mark) string {
 	if !m.hasOne || l.Detached {
 		return ""
 	}
-	for _, on := range table.all {
-		if on.device != m.device || on.remote() {
+	own := l.ownMounts()
+	for _, on := range own.all {
+		if on.device != m.device || on.remote() || own.behindServer(on) {
 			continue
 		}
-		path, err := l.openHandle(on.point, m)
+		path, err := openHandle(on.point, m)
 		switch {
 		case err == nil:
 			return path
@@ -108,10 +112,19 @@ func (l *lister) pathOf(table *mountTable, m mark) string {
 	return ""
 }
 
-// openHandle looks a handle up in the file system that is mounted at a place of
-// this command's own mount namespace.
-func (l *lister) openHandle(point string, m mark) (path string, err error) {
-	at, err := unix.Open(point, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+// openHandle looks a handle up in the file system that is mounted on a directory.
+// Whatever else has come to that place meanwhile is not opened, nor what has come
+// to the place of the file.
+func openHandle(point string, m mark) (path string, err error) {
+	place, err := unix.Open(point, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(place)
+	if identity(place).Device != m.device {
+		return "", unix.EXDEV
+	}
+	at, err := unix.Openat(place, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
@@ -121,13 +134,37 @@ func (l *lister) openHandle(point string, m mark) (path string, err error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	link := "/proc/thread-self/fd/" + strconv.Itoa(fd)
-	if path, err = os.Readlink(link); err != nil {
+	if path, err = os.Readlink("/proc/thread-self/fd/" + strconv.Itoa(fd)); err != nil {
 		return "", err
 	}
+	if strings.HasSuffix(path, " (deleted)") {
+		return path, nil
+	}
 	// The name may not be known, although the file is: then the path is wrong.
-	if exeID(path) != (FileID{m.device, m.inode}) && !strings.HasSuffix(path, " (deleted)") {
+	below, ok := strings.CutPrefix(path, point)
+	if !ok {
+		return "", unix.ESTALE
+	}
+	named, err := unix.Openat2(at, cmp.Or(strings.TrimLeft(below, "/"), "."), &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+	})
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(named)
+	if identity(named) != (FileID{m.device, m.inode}) {
 		return "", unix.ESTALE
 	}
 	return path, nil
+}
+
+// identity tells which file a descriptor of this process leads to; the zero FileID
+// when that cannot be told.
+func identity(fd int) FileID {
+	var st unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st) != nil {
+		return FileID{}
+	}
+	return FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
 }

@@ -3,6 +3,7 @@ package fdscan
 import (
 	"cmp"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,18 +42,40 @@ func (l *lister) mounts(d *Descriptor) *mountTable {
 	namespace, err := os.Readlink(l.processPath(d, "ns/mnt"))
 	t := l.mountsIn[namespace]
 	if t == nil || err != nil {
-		t = &mountTable{byID: map[int]*mount{}}
-		_ = eachLine(l.processPath(d, "mountinfo"), func(line []byte) error {
-			if m := parseMount(string(line)); m != nil {
-				t.byID[m.id] = m
-				t.all = append(t.all, m)
-			}
-			return nil
-		})
+		t = readMounts(l.processPath(d, "mountinfo"))
 		l.mountsIn[namespace] = t
 	}
 	l.mountsOf[pid] = t
 	return t
+}
+
+// ownMounts returns those of this command, which are read once.
+func (l *lister) ownMounts() *mountTable {
+	if l.mountsHere == nil {
+		l.mountsHere = readMounts("/proc/thread-self/mountinfo")
+	}
+	return l.mountsHere
+}
+
+// readMounts reads a mountinfo file, or as much of it as can be read.
+func readMounts(path string) *mountTable {
+	t := &mountTable{byID: map[int]*mount{}}
+	_ = eachLine(path, func(line []byte) error {
+		if m := parseMount(string(line)); m != nil {
+			t.byID[m.id] = m
+			t.all = append(t.all, m)
+		}
+		return nil
+	})
+	return t
+}
+
+// behindServer reports that a file system which is remote covers the place of m,
+// or is on the way to it.
+func (t *mountTable) behindServer(m *mount) bool {
+	return slices.ContainsFunc(t.all, func(above *mount) bool {
+		return above.remote() && strings.HasPrefix(m.point+"/", strings.TrimSuffix(above.point, "/")+"/")
+	})
 }
 
 // parseMount reads a line of mountinfo; nil when it is none:
@@ -100,10 +123,27 @@ func (l *lister) onServer(d *Descriptor) string {
 // no process has mounted.
 func (l *lister) isMessageQueue(d *Descriptor) bool {
 	const size, magic = 80, 0x19800202 // FILENT_SIZE, MQUEUE_MAGIC
-	if d.format() != unix.S_IFREG || d.Size == nil || *d.Size != size || unix.Major(d.Device) != 0 || strings.Count(d.Link, "/") != 1 || l.Detached {
+	if d.format() != unix.S_IFREG || d.Size == nil || *d.Size != size || *d.Allocated != 0 || unix.Major(d.Device) != 0 || strings.Count(d.Link, "/") != 1 || l.Detached {
 		return false
 	}
-	var st unix.Statfs_t
-	err := unix.Statfs(l.descriptorPath("fd", d.Process.PID, d.TID, d.FD), &st)
-	return err == nil && st.Type == magic
+	path := l.descriptorPath("fd", d.Process.PID, d.TID, d.FD)
+	found, _ := askServer(l, func() bool {
+		var st unix.Statfs_t
+		return unix.Statfs(path, &st) == nil && st.Type == magic
+	})
+	return found
+}
+
+// askServer returns what f returns, which asks a file system that may be served
+// by another machine, or a program. One that does not answer in time is waited for
+// once: after that ok is always false, and nothing is asked any more.
+func askServer[T any](l *lister, f func() T) (v T, ok bool) {
+	if l.unanswered {
+		return v, false
+	}
+	if v, ok = within(l.ctx, f); !ok && l.ctx.Err() == nil {
+		l.unanswered = true
+		l.gap(Gap{Op: "ask file systems", FD: -1, Err: errSlow.Error() + ": message queues and pseudoterminals may not be told", Scope: ScopeDetail})
+	}
+	return v, ok
 }

@@ -32,7 +32,7 @@ func (l *lister) peers() error {
 		return nil
 	}
 	found := map[place][]Ref{}
-	whole := true
+	whole := len(l.hidepid()) == 0 && l.seesAllPIDs()
 	err := l.walker().Walk(l.ctx, want, func(r Ref) {
 		p := place{r.Kind, r.Inode, r.Link}
 		found[p] = append(found[p], r)
@@ -44,7 +44,7 @@ func (l *lister) peers() error {
 	if err != nil {
 		return err
 	}
-	ends := &endReader{lister: l, read: map[entryID]FDInfo{}, known: map[end][]Peer{}}
+	ends := &endReader{lister: l, read: map[entryID]FDInfo{}, files: map[entryID]FileID{}, instances: map[string]FileID{}, known: map[end]others{}}
 	for _, d := range l.snap.Descriptors {
 		if d.Flags != nil && (d.Kind == Pipe || d.Kind == FIFO || d.Kind == PTY) {
 			ends.read[entryID{d.Process.PID, d.TID, d.FD}] = FDInfo{Flags: *d.Flags, Details: d.Details}
@@ -54,20 +54,28 @@ func (l *lister) peers() error {
 		switch {
 		case d.otherEnd != 0:
 			p := place{kind: RefSocket, inode: d.otherEnd}
-			d.Peers = ends.peers(d, end{place: p}, found[p], func(Ref) bool { return true })
+			ends.meet(d, end{place: p}, found[p], func(Ref) bool { return true })
 		case d.Kind == Pipe && d.Flags != nil:
 			p := place{kind: RefPipe, inode: d.Inode}
-			d.Peers = ends.peers(d, end{p, *d.Flags & unix.O_ACCMODE, FileID{}}, found[p], func(r Ref) bool { return ends.opposite(d, r) })
+			ends.meet(d, end{p, *d.Flags & unix.O_ACCMODE, FileID{}}, found[p], func(r Ref) bool { return ends.opposite(d, r) })
 			d.lonely, d.unseen = whole && len(d.Peers) == 0, !whole && len(d.Peers) == 0
 		case d.Kind == FIFO && d.Flags != nil:
 			p := place{kind: RefLink, link: d.Link}
-			d.Peers = ends.peers(d, end{p, *d.Flags & (unix.O_ACCMODE | unix.O_PATH), FileID{d.Device, d.Inode}}, found[p], func(r Ref) bool {
+			ends.meet(d, end{p, *d.Flags & (unix.O_ACCMODE | unix.O_PATH), FileID{d.Device, d.Inode}}, found[p], func(r Ref) bool {
 				return ends.opposite(d, r) && ends.sameFile(d, r)
 			})
 		case d.Kind == PTY:
+			var refs []Ref
 			for _, link := range d.otherTerminals() {
-				d.Peers = append(d.Peers, ends.find(found[place{kind: RefLink, link: link}], func(r Ref) bool { return ends.sameTerminal(d, r) })...)
+				refs = append(refs, found[place{kind: RefLink, link: link}]...)
 			}
+			p := place{kind: RefLink, link: d.Link}
+			if index := d.detail("tty-index"); index != "" {
+				// All masters are one file. They lead to what the root of their
+				// process says.
+				p.inode, p.link = uint64(d.Process.PID), d.Link+" "+index
+			}
+			ends.meet(d, end{p, 0, FileID{d.Device, d.Inode}}, refs, func(r Ref) bool { return ends.sameTerminal(d, r) })
 		}
 	}
 	return nil
@@ -81,11 +89,17 @@ type place struct {
 }
 
 // end is one end of something. All descriptors of one end have the same peers,
-// and there may be thousands: they are kept once.
+// and there may be thousands: they are looked for and kept once.
 type end struct {
 	place
 	mode uint32 // what it may be used for, of a pipe
 	file FileID // of a path: in another mount namespace it leads elsewhere
+}
+
+// others are the descriptors that are opposite to an end.
+type others struct {
+	first []Peer // MaxPeers of them, and one more
+	all   map[entryID]bool
 }
 
 // entryID is an entry in a descriptor table.
@@ -94,38 +108,48 @@ type entryID struct{ pid, tid, fd int }
 // endReader finds out who is at the other end.
 type endReader struct {
 	*lister
-	read  map[entryID]FDInfo
-	known map[end][]Peer
+	read      map[entryID]FDInfo
+	files     map[entryID]FileID
+	instances map[string]FileID // of devpts, by the path of its directory
+	known     map[end]others
 }
 
-// peers returns those of refs that are opposite to d, which is at the end of,
-// without d itself.
-func (e *endReader) peers(d *Descriptor, of end, refs []Ref, opposite func(Ref) bool) []Peer {
-	peers, known := e.known[of]
-	if !known {
-		peers = e.find(refs, opposite)
-		e.known[of] = peers
+// meet names those of refs that are opposite to d, which is at the end of, without
+// d itself.
+func (e *endReader) meet(d *Descriptor, of end, refs []Ref, opposite func(Ref) bool) {
+	known, ok := e.known[of]
+	if !ok {
+		known = e.find(refs, opposite)
+		e.known[of] = known
 	}
-	if i := slices.Index(peers, Peer{d.Process, d.TID, d.FD}); i >= 0 {
-		return slices.Concat(peers[:i], peers[i+1:])
+	d.Peers = known.first[:min(len(known.first), MaxPeers)]
+	d.MorePeers = len(known.all) - len(d.Peers)
+	if !known.all[entryID{d.Process.PID, d.TID, d.FD}] {
+		return
 	}
-	return peers
+	if i := slices.Index(known.first, Peer{d.Process, d.TID, d.FD}); i >= 0 {
+		d.Peers = slices.Concat(known.first[:i], known.first[i+1:])
+	}
+	d.MorePeers = len(known.all) - 1 - len(d.Peers)
 }
 
 // find returns those of refs that are opposite, by pid, thread and number.
-func (e *endReader) find(refs []Ref, opposite func(Ref) bool) (peers []Peer) {
+func (e *endReader) find(refs []Ref, opposite func(Ref) bool) others {
+	found := others{all: map[entryID]bool{}}
 	for _, r := range refs {
 		if !opposite(r) {
 			continue
 		}
 		if p := e.process(r.PID); p != nil {
-			peers = append(peers, Peer{Process: p, TID: r.TID, FD: r.FD})
+			found.first = append(found.first, Peer{Process: p, TID: r.TID, FD: r.FD})
+			found.all[entryID{r.PID, r.TID, r.FD}] = true
 		}
 	}
-	slices.SortFunc(peers, func(a, b Peer) int {
+	slices.SortFunc(found.first, func(a, b Peer) int {
 		return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID), cmp.Compare(a.FD, b.FD))
 	})
-	return peers
+	found.first = slices.Clone(found.first[:min(len(found.first), MaxPeers+1)])
+	return found
 }
 
 // info reads fdinfo of a descriptor that the walk has found. What has been
@@ -163,7 +187,7 @@ func directions(flags uint32) (reads, writes bool) {
 // sameFile reports whether a descriptor with the same path leads to the same
 // file: in another mount namespace it may be another.
 func (e *endReader) sameFile(d *Descriptor, r Ref) bool {
-	return exeID(e.descriptorPath("fd", r.PID, r.TID, r.FD)) == FileID{d.Device, d.Inode}
+	return e.fileOf(r) == FileID{d.Device, d.Inode}
 }
 
 const (
@@ -204,7 +228,26 @@ func (e *endReader) sameTerminal(d *Descriptor, r Ref) bool {
 	if link != ptmx {
 		directory = strings.TrimSuffix(link, "ptmx")
 	}
-	return exeID(e.path(strconv.Itoa(pid), "root", directory)).Device == slave
+	return e.instance(e.path(strconv.Itoa(pid), "root", directory)).Device == slave
 }
 
-func (e *endReader) fileOf(r Ref) FileID { return exeID(e.descriptorPath("fd", r.PID, r.TID, r.FD)) }
+// instance is the directory of an instance of devpts, the zero FileID when it
+// cannot be told.
+func (e *endReader) instance(directory string) FileID {
+	id, known := e.instances[directory]
+	if !known {
+		id, _ = askServer(e.lister, func() FileID { return exeID(directory) })
+		e.instances[directory] = id
+	}
+	return id
+}
+
+func (e *endReader) fileOf(r Ref) FileID {
+	entry := entryID{r.PID, r.TID, r.FD}
+	id, known := e.files[entry]
+	if !known {
+		id = exeID(e.descriptorPath("fd", r.PID, r.TID, r.FD))
+		e.files[entry] = id
+	}
+	return id
+}

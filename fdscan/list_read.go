@@ -2,10 +2,8 @@ package fdscan
 
 import (
 	"errors"
-	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +29,7 @@ func (r *tableReader) process(pid int) (tables []*openTable) {
 	if own == nil {
 		return nil
 	}
-	own.limit = r.limit(pid)
+	own.limit = r.openLimit(pid)
 	tids, err := listPIDs(r.path(strconv.Itoa(pid), "task"))
 	if err != nil || len(tids) < 2 || r.Detached {
 		return []*openTable{own}
@@ -123,13 +121,16 @@ func (r *tableReader) contents(directory string, descriptors []*Descriptor) ([]*
 	var refused error
 	descriptors = slices.DeleteFunc(descriptors, func(d *Descriptor) bool {
 		open, err := r.content(links, infos, d)
-		if err != nil && !gone(err) {
+		if err != nil && !gone(err) && (refused == nil || err != errReplaced) {
 			refused = err
 		}
 		return !open
 	})
 	return descriptors, refused
 }
+
+// errReplaced is why nothing is known of a number but what it leads to.
+var errReplaced = errors.New("a number came to mean another file whenever it was looked at")
 
 // content completes one descriptor; open is false when it has been closed. When
 // its number has come to mean another file between the first look and the last,
@@ -161,11 +162,11 @@ func (r *tableReader) content(links, infos int, d *Descriptor) (open bool, err e
 		now := &Descriptor{TID: d.TID, FD: d.FD}
 		now.leadsTo(string(r.link[:n]))
 		if now.Kind == d.Kind && now.Link == d.Link && now.Deleted == d.Deleted {
-			break
+			return true, nil
 		}
 		*d = *now
 	}
-	return true, nil
+	return true, errReplaced
 }
 
 // linkNames reports that the link is that of a socket or pipe with this inode.
@@ -258,25 +259,4 @@ func (d *Descriptor) ask(links int, name string) {
 		const sector = 512 // the unit of stx_blocks
 		d.Size, d.Allocated = new(int64(st.Size)), new(int64(st.Blocks*sector))
 	}
-}
-
-// limit is the soft RLIMIT_NOFILE of a process: math.MaxUint64 for none, 0 when
-// it could not be read.
-func (r *tableReader) limit(pid int) (limit uint64) {
-	text, err := readFile(r.path(strconv.Itoa(pid), "limits"))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		rest, ok := strings.CutPrefix(line, "Max open files")
-		fields := strings.Fields(rest)
-		if !ok || len(fields) == 0 {
-			continue
-		}
-		if fields[0] == "unlimited" {
-			return math.MaxUint64
-		}
-		limit, _ = strconv.ParseUint(fields[0], 10, 64)
-	}
-	return limit
 }

@@ -2,6 +2,7 @@ package fdscan
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -56,41 +57,54 @@ func compareDescriptors(a, b *Descriptor) int {
 	return cmp.Or(cmp.Compare(a.Process.PID, b.Process.PID), cmp.Compare(a.TID, b.TID), cmp.Compare(a.FD, b.FD))
 }
 
-// sameFiles splits descriptors into those of one open file description each. If
-// any comparison fails nothing is known of the group.
-func (l *lister) sameFiles(group []*Descriptor) (groups [][]*Descriptor) {
-	var failed error
-	order := func(a, b *Descriptor) int {
-		if failed != nil {
-			return 0
+// sameFiles splits descriptors into those of one open file description each. What
+// is closed meanwhile is in none of them; when a comparison fails otherwise nothing
+// is known of the group.
+func (l *lister) sameFiles(group []*Descriptor) [][]*Descriptor {
+	for {
+		groups, err := splitFiles(group)
+		if err == nil {
+			return groups
 		}
-		n, err := compareFiles(a, b)
-		if err != nil {
-			failed = err
+		rest := slices.DeleteFunc(slices.Clone(group), func(d *Descriptor) bool {
+			_, err := compareFiles(d, d)
+			return closed(err)
+		})
+		if !closed(err) || len(rest) == len(group) {
+			l.gap(detailGap("kcmp", group[0].Process.PID, err))
+			return nil
+		}
+		group = rest
+	}
+}
+
+// closed reports that err is that of a descriptor, or process, that is not there
+// any more.
+func closed(err error) bool { return gone(err) || errors.Is(err, unix.EBADF) }
+
+// splitFiles sorts descriptors by their open file description, and returns those
+// of each; err is that of the first comparison that failed.
+func splitFiles(descriptors []*Descriptor) (groups [][]*Descriptor, err error) {
+	order := func(a, b *Descriptor) (n int) {
+		if err == nil {
+			n, err = compareFiles(a, b)
 		}
 		return n
 	}
-	slices.SortFunc(group, order)
-	for rest := group; len(rest) > 0 && failed == nil; {
+	slices.SortFunc(descriptors, order)
+	for rest := descriptors; len(rest) > 0 && err == nil; {
 		n := 1
 		for n < len(rest) && order(rest[0], rest[n]) == 0 {
 			n++
 		}
 		groups, rest = append(groups, rest[:n:n]), rest[n:]
 	}
-	if failed != nil {
-		if !gone(failed) && failed != unix.EBADF {
-			l.gap(detailGap("kcmp", group[0].Process.PID, failed))
-		}
-		return nil
-	}
-	return groups
+	return groups, err
 }
 
 // compareFiles orders the open file descriptions of two descriptors: 0 when they
-// are one (kcmp(2), KCMP_FILE).
+// are one.
 func compareFiles(a, b *Descriptor) (order int, err error) {
-	const kcmpFile = 0
-	task := func(d *Descriptor) uintptr { return uintptr(cmp.Or(d.TID, d.Process.PID)) }
-	return kcmp(task(a), task(b), kcmpFile, uintptr(a.FD), uintptr(b.FD))
+	task := func(d *Descriptor) int { return cmp.Or(d.TID, d.Process.PID) }
+	return compareOpenFiles(task(a), a.FD, task(b), b.FD)
 }

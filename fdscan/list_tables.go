@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// fillTables fills Snapshot.Tables. A table that could not be read has no row: how
+// addTables fills Snapshot.Tables. A table that could not be read has no row: how
 // many descriptors it has is not known.
-func (l *lister) fillTables() {
+func (l *lister) addTables() {
 	var full []*Table
 	for _, t := range l.open {
 		if t.refused {
@@ -23,15 +23,15 @@ func (l *lister) fillTables() {
 			full = append(full, table)
 		}
 	}
-	l.sharedTables(full)
+	l.noteSharing(full)
 	if len(l.question.PIDs) > 0 {
 		l.sharedWithOthers(full)
 	}
 }
 
-// sharedTables finds those that are one. kcmp(2) orders tables, so that equal ones
+// noteSharing finds those that are one. kcmp(2) orders tables, so that equal ones
 // come to stand side by side.
-func (l *lister) sharedTables(tables []*Table) {
+func (l *lister) noteSharing(tables []*Table) {
 	order := func(a, b *Table) int {
 		n, err := compareTables(a.task(), b.task())
 		if err != nil {

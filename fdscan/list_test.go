@@ -21,6 +21,8 @@ Name:	painter
 Uid:	1000	1000	1000	1000
 Gid:	1000	1000	1000	1000
 NSpid:	7
+-- thread-self/ns/pid@ --
+pid:[4026531836]
 -- 7/comm --
 painter
 -- 7/cmdline --

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,21 +49,36 @@ type Program struct {
 }
 
 // Programs returns the processes that can be seen and have arguments, by pid:
-// threads of the kernel and zombies have none.
+// threads of the kernel and zombies have none. Arguments are memory of the process,
+// which may never be read from a file server that is dead: after a second what is
+// missing is left out.
 func (s *Scanner) Programs() ([]Program, error) {
 	pids, err := listPIDs(s.root())
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(pids)
-	var programs []Program
+	read := make(chan Program, len(pids))
 	for _, pid := range pids {
-		const most = 200
-		text, _ := readMost(s.path(strconv.Itoa(pid), "cmdline"), most)
-		text = bytes.TrimRight(bytes.ReplaceAll(text, []byte{0}, []byte{' '}), " ")
-		if len(text) > 0 {
-			programs = append(programs, Program{pid, string(text)})
-		}
+		go func() {
+			const most = 200
+			text, _ := readMost(s.path(strconv.Itoa(pid), "cmdline"), most)
+			text = bytes.TrimRight(bytes.ReplaceAll(text, []byte{0}, []byte{' '}), " ")
+			read <- Program{pid, string(text)}
+		}()
 	}
+	var programs []Program
+	enough := time.After(patience)
+	for range pids {
+		select {
+		case p := <-read:
+			if p.Command != "" {
+				programs = append(programs, p)
+			}
+			continue
+		case <-enough:
+		}
+		break
+	}
+	slices.SortFunc(programs, func(a, b Program) int { return a.PID - b.PID })
 	return programs, nil
 }

@@ -42,7 +42,17 @@ func (l *lookup) backlogOf(c *Socket) (inode uint64) {
 }
 
 // acceptorOf returns the listener that would take c; nil when there is none.
-func acceptorOf(c *Socket, sockets []*Socket) (acceptor *Socket) {
+func acceptorOf(c *Socket, sockets []*Socket) *Socket {
+	if all := acceptorsOf(c, sockets); len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// acceptorsOf returns the listeners each of which may be the one that would take
+// c: several of a group of equals, of which those with a queue come before those
+// without.
+func acceptorsOf(c *Socket, sockets []*Socket) (acceptors []*Socket) {
 	best := 0
 	for _, s := range sockets {
 		if !s.Accepts(c) {
@@ -55,11 +65,14 @@ func acceptorOf(c *Socket, sockets []*Socket) (acceptor *Socket) {
 		if s.Backlog != nil && s.Backlog.Queued > 0 {
 			fit++
 		}
-		if fit > best {
-			best, acceptor = fit, s
+		switch {
+		case fit > best:
+			best, acceptors = fit, []*Socket{s}
+		case fit == best:
+			acceptors = append(acceptors, s)
 		}
 	}
-	return acceptor
+	return acceptors
 }
 
 // Accepts reports whether a connection to c's local address would reach the

@@ -51,8 +51,11 @@ func TestParentsThatAreNone(t *testing.T) {
 		14: {PID: 14, PPID: 13, StartTicks: 9},
 		15: {PID: 15, PPID: 15, StartTicks: 9},
 		16: {PID: 16, PPID: 99, StartTicks: 9},
+		// The numbers have come round between the parent and its child.
+		300:   {PID: 300, PPID: 32758, StartTicks: 9},
+		32758: {PID: 32758, PPID: 300, StartTicks: 9},
 	}}
-	for pid, want := range map[int]int{1: 0, 10: 1, 11: 0, 12: 11, 13: 0, 14: 13, 15: 0, 16: 0} {
+	for pid, want := range map[int]int{1: 0, 10: 1, 11: 0, 12: 11, 13: 0, 14: 13, 15: 0, 16: 0, 300: 32758, 32758: 0} {
 		got := 0
 		if p := snap.Parent(snap.Processes[pid]); p != nil {
 			got = p.PID

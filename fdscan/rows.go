@@ -64,6 +64,11 @@ func (r *inetRow) read(p Protocol, row *sockdiag.Inet) {
 		s.Backlog = &r.backlog
 	} else {
 		r.recv, r.send = row.RecvQueue, row.SendQueue
+		if s.State == Bound && p.Stream() {
+			// What tcp_diag counts after a connect that failed are sequence
+			// numbers: nothing is queued.
+			r.send = 0
+		}
 		s.RecvQueue, s.SendQueue = &r.recv, &r.send
 	}
 	if kind := timers[row.Timer]; kind != "" {

@@ -28,7 +28,7 @@ func (s *Scanner) Abilities() (Host, []Ability) {
 	if err := l.host(); err != nil {
 		return Host{}, []Ability{{l.root(), "no", err.Error(), "everything"}}
 	}
-	list := []Ability{l.processAbility(), l.hidepidAbility(), l.yamaAbility()}
+	list := []Ability{l.processAbility(), l.visibleAbility(), l.yamaAbility()}
 	list = append(list, l.tableAbilities()...)
 	list = append(list, l.namespaceAbility(), copyAbility(), kcmpAbility())
 	for _, c := range []struct {
@@ -77,10 +77,15 @@ func (l *lookup) processAbility() Ability {
 	return a
 }
 
-func (l *lookup) hidepidAbility() Ability {
+// visibleAbility says whether there may be processes that do not even appear.
+func (l *lookup) visibleAbility() Ability {
 	a := Ability{Name: "all processes visible", Have: "yes", Adds: "without it processes of other users do not even appear (hidepid)"}
-	if o := l.hidepid(); len(o) > 0 {
+	switch o := l.hidepid(); {
+	case len(o) > 0:
 		a.Have, a.Detail = "no", l.root()+" is mounted with "+o[0]
+	case !l.seesAllPIDs():
+		a.Have, a.Detail = "partly", "only those of this pid namespace, and of those in it"
+		a.Adds = "processes of the host, or of other containers, may hold the other end of a pipe, or a file"
 	}
 	return a
 }

@@ -54,10 +54,18 @@ type Snapshot struct {
 // the same hundredth of a second with a higher number.
 func (s *Snapshot) Parent(p *Process) *Process {
 	q := s.Processes[p.PPID]
-	if q == nil || p.PPID <= 0 || q.StartTicks > p.StartTicks || q.StartTicks == p.StartTicks && q.PID >= p.PID {
+	if q == nil || p.PPID <= 0 || q.StartTicks > p.StartTicks || q.StartTicks == p.StartTicks && !numberedBefore(q.PID, p.PID) {
 		return nil
 	}
 	return q
+}
+
+// numberedBefore reports whether, of two processes made in the same hundredth of a
+// second, a was given its number before b. Numbers go up, and from the highest
+// (kernel.pid_max, 32768 at the least) round to the lowest.
+func numberedBefore(a, b int) bool {
+	const half = 32768 / 2
+	return a < b && b-a < half || a-b > half
 }
 
 // Host is the machine and the conditions under which the caller looks at it.

@@ -117,6 +117,9 @@ type Socket struct {
 	// Segments is how many segments a TCP socket in CLOSE has sent and received
 	// in its life; nil for others, and when it could not be asked.
 	Segments *uint32
+	// Answered reports that the peer of such a socket has acknowledged or sent
+	// anything, its SYN included: without that a connect may have been refused.
+	Answered bool
 	// KernelOwned reports an inode without any holder in a complete view: a
 	// socket made by the kernel for itself.
 	KernelOwned bool
@@ -136,8 +139,8 @@ func (s *Socket) Unread() uint32 {
 	return *s.RecvQueue
 }
 
-// Dead reports a TCP socket that has been connected and is no more: it was
-// reset, or closed at both ends, and can be of no use.
+// Dead reports a TCP socket that has been connected, or has tried to be, and is no
+// more: it was refused, reset, or closed at both ends, and can be of no use.
 func (s *Socket) Dead() bool { return s.Segments != nil && *s.Segments > 0 }
 
 // Backlog is the accept queue of a listener, in connections.

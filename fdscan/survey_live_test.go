@@ -53,6 +53,10 @@ func TestSurveyCountsTables(t *testing.T) {
 		if want := len(role.Descriptors) + 3; table.Open != want || table.Limit != limit.Cur || table.TID != 0 {
 			t.Errorf("pid %d: %d of %d open, tid %d; want %d of %d", pid, table.Open, table.Limit, table.TID, want, limit.Cur)
 		}
+		// What has a path is not asked whether it is a regular file.
+		if table.Kinds["regular"] != 0 || table.Kinds["file"] == 0 {
+			t.Errorf("pid %d: kinds %v", pid, table.Kinds)
+		}
 		if table.Kinds["pipe"] < 2 || table.Kinds["eventfd"] != 2 || table.Kinds["socket"] != 3 {
 			t.Errorf("pid %d: kinds %v", pid, table.Kinds)
 		}

@@ -75,11 +75,9 @@ func (l *lookup) isStandard(p *Process, e Entry, table []Entry) bool {
 // are of one open file description. Where that cannot be asked, a socket or pipe
 // is taken to have one only.
 func (l *lookup) sameFile(p, q *Process, a, b Entry) bool {
-	const kcmpFile = 0 // KCMP_FILE of kcmp(2), Linux 3.5
 	if !l.Detached {
-		r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(p.PID), uintptr(q.PID), kcmpFile, uintptr(a.FD), uintptr(b.FD), 0)
-		if errno == 0 {
-			return r == 0
+		if order, err := compareOpenFiles(p.PID, int(a.FD), q.PID, int(b.FD)); err == nil {
+			return order == 0
 		}
 	}
 	return a.has(entrySocket) || kinds[a.kind] == Pipe
@@ -156,21 +154,28 @@ func (l *lookup) deletedFiles() {
 	})
 }
 
-// deletedFile adds one of them, or tells of d, that is known, how large it is.
+// deletedFile adds one of them, or tells of d, that is known, how large it is. The
+// number may be given to another file at any time: what is told of one file was
+// read while the number led to it.
 func (l *lookup) deletedFile(t Filled, e Entry, d *Descriptor) {
-	st, err := l.statx(l.descriptorPath("fd", t.PID, t.TID, int(e.FD)))
+	path := l.descriptorPath("fd", t.PID, t.TID, int(e.FD))
+	st, err := l.statx(path)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink > 0 || st.Blocks == 0 {
+		return
+	}
+	p := l.process(t.PID)
+	if p == nil {
+		return
+	}
+	now := l.describe(p, t.TID, int(e.FD))
+	if again, err := l.statx(path); err != nil || now == nil || !sameInode(st, again) {
 		return
 	}
 	isNew := d == nil
 	if isNew {
-		p := l.process(t.PID)
-		if p == nil {
-			return
-		}
-		if d = l.describe(p, t.TID, int(e.FD)); d == nil {
-			return
-		}
+		d = now
+	} else if d.Link != now.Link {
+		return
 	}
 	if strings.LastIndexByte(d.Link, '/') == 0 {
 		// The kernel's own files are at the top of a mount that nobody sees.
@@ -186,9 +191,15 @@ func (l *lookup) deletedFile(t Filled, e Entry, d *Descriptor) {
 	}
 }
 
+// sameInode reports one file. Its number alone may be another file's already: the
+// time of birth tells, where the file system keeps it.
+func sameInode(a, b unix.Statx_t) bool {
+	return a.Ino == b.Ino && a.Dev_major == b.Dev_major && a.Dev_minor == b.Dev_minor && a.Btime == b.Btime
+}
+
 // statx asks for what is cached: a file server that is dead is not waited for.
 func (l *lookup) statx(path string) (st unix.Statx_t, err error) {
-	const wanted = unix.STATX_TYPE | unix.STATX_NLINK | unix.STATX_SIZE | unix.STATX_BLOCKS | unix.STATX_INO
+	const wanted = unix.STATX_TYPE | unix.STATX_NLINK | unix.STATX_SIZE | unix.STATX_BLOCKS | unix.STATX_INO | unix.STATX_BTIME
 	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, wanted, &st)
 	return st, err
 }

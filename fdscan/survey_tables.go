@@ -25,6 +25,9 @@ func (l *lookup) fillTables() {
 	}
 	for i, t := range l.survey.tables {
 		p := l.snap.Processes[t.PID]
+		if t.Partial {
+			continue // how many it has is not known
+		}
 		if t.TID != 0 {
 			p, limits[i] = l.process(t.PID), l.openLimit(t.PID)
 		} else if read[i] == nil {
@@ -53,22 +56,23 @@ func (t Filled) kinds() map[string]int {
 	named := map[string]int{}
 	for i, n := range count {
 		if n > 0 {
-			named[kinds[i].Name] = n
+			named[kinds[i].unasked()] = n
 		}
 	}
 	return named
 }
 
-// openLimit reads the soft limit of descriptors: "Max open files 1024 4096 files"
-// in /proc/PID/limits; 0 when that may not be read.
-func (l *lookup) openLimit(pid int) uint64 {
-	text, err := readFile(l.path(strconv.Itoa(pid), "limits"))
+// openLimit reads the soft RLIMIT_NOFILE of a process: 0 when it may not be read.
+func (s *Scanner) openLimit(pid int) uint64 {
+	text, err := readFile(s.path(strconv.Itoa(pid), "limits"))
 	if err != nil {
 		return 0
 	}
 	return parseOpenLimit(text)
 }
 
+// parseOpenLimit reads "Max open files 1024 4096 files" in /proc/PID/limits:
+// math.MaxUint64 for no limit, 0 when there is no such line.
 func parseOpenLimit(text []byte) uint64 {
 	for line := range bytes.Lines(text) {
 		rest, ok := bytes.CutPrefix(line, []byte("Max open files"))

@@ -2,6 +2,7 @@ package fdscan
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"hash/maphash"
 	"slices"
@@ -18,6 +19,9 @@ type Filled struct {
 	TID int // set for the own table of a thread
 	// Entries are by number.
 	Entries []Entry
+	// Partial reports a table that could not be compared with the process's own:
+	// Entries are what that lacks.
+	Partial bool
 }
 
 // Entry is a descriptor in 16 bytes: of half a million of them a survey keeps no
@@ -112,14 +116,27 @@ func (s *surveyShard) kindNamed(link []byte) uint8 {
 // kindIndex is where the kind that a link text leads to stands among all.
 func kindIndex(link string) uint8 { return uint8(slices.Index(kinds, kindOf(link))) }
 
-// filled tells of a table that has been read. Where it could not be compared
-// with the process's own, one that is alike is taken to be the same.
+// filled tells of a table that has been read: of one that could not be compared,
+// of what the others lack. What a busy program opens and closes between two reads
+// is told by looking again.
 func (s *shard) filled(pid, tid int) {
-	entries := slices.Clone(s.survey.entries)
-	alike := func(other []Entry) bool { return slices.Equal(other, entries) }
-	if s.uncompared && slices.ContainsFunc(s.survey.tables, alike) {
-		return
+	f := Filled{PID: pid, TID: tid, Entries: slices.Clone(s.survey.entries), Partial: s.uncompared}
+	if f.Partial {
+		f.Entries = slices.DeleteFunc(f.Entries, func(e Entry) bool {
+			return s.survey.told(e) || s.leaderHas(Ref{PID: pid, TID: tid, FD: int(e.FD)})
+		})
+		if len(f.Entries) == 0 {
+			return
+		}
 	}
-	s.survey.tables = append(s.survey.tables, entries)
-	s.survey.found(Filled{PID: pid, TID: tid, Entries: entries})
+	s.survey.tables = append(s.survey.tables, f.Entries)
+	s.survey.found(f)
+}
+
+// told reports an entry that a table of the process has which was told of.
+func (s *surveyShard) told(e Entry) bool {
+	return slices.ContainsFunc(s.tables, func(table []Entry) bool {
+		i, found := slices.BinarySearchFunc(table, e.FD, func(o Entry, fd int32) int { return cmp.Compare(o.FD, fd) })
+		return found && table[i].ID == e.ID && table[i].kind == e.kind
+	})
 }

@@ -45,7 +45,13 @@ type TargetError struct {
 	Instead string
 }
 
-func (e *TargetError) Error() string { return fmt.Sprintf("target %q: %s", e.Text, e.Reason) }
+func (e *TargetError) Error() string {
+	colon := ":"
+	if verb, _, _ := strings.Cut(e.Reason, " "); verb == "is" || verb == "lacks" || verb == "names" {
+		colon = "" // the reason goes on with the sentence
+	}
+	return fmt.Sprintf("target %q%s %s", e.Text, colon, e.Reason)
+}
 
 // localhost is the one name that people write for an address.
 const localhost = "localhost"
@@ -109,7 +115,11 @@ func ParseTarget(text string) (Target, error) {
 		if instead := bracketed(rest); instead != "" {
 			return fail("an IPv6 address stands in brackets", strings.Replace(text, rest, instead, 1))
 		}
-		return fail("is an address without a port", "")
+		host := rest
+		if strings.Contains(rest, ":") && !strings.HasPrefix(rest, "[") {
+			host = "[" + rest + "]"
+		}
+		return fail("is an address without a port", strings.Replace(text, rest, host+":18080", 1))
 	}
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
 		host := rest[:i]

@@ -140,6 +140,13 @@ func compareTables(a, b int) (order int, err error) {
 	return kcmp(uintptr(a), uintptr(b), kcmpFiles, 0, 0)
 }
 
+// compareOpenFiles orders the open file descriptions of two descriptors, each of a
+// thread: 0 when they are one (kcmp(2), KCMP_FILE, Linux 3.5).
+func compareOpenFiles(a, fdA, b, fdB int) (order int, err error) {
+	const kcmpFile = 0
+	return kcmp(uintptr(a), uintptr(b), kcmpFile, uintptr(fdA), uintptr(fdB))
+}
+
 // kcmp orders two objects of the kernel of one kind, of two threads: 0 when they
 // are one.
 func kcmp(a, b, kind, first, second uintptr) (order int, err error) {
@@ -253,12 +260,19 @@ func (s *shard) tell(r Ref) {
 }
 
 // leaderHas reports whether a thread's descriptor leads where that of the same
-// number in the process's table does.
+// number in the process's table does, or has been closed or replaced meanwhile.
 func (s *shard) leaderHas(r Ref) bool {
 	name := "fd/" + strconv.Itoa(r.FD)
-	thread, err1 := os.Readlink(s.name(r.PID, r.TID, name))
-	leader, err2 := os.Readlink(s.name(r.PID, 0, name))
-	return err1 == nil && err2 == nil && thread == leader
+	before, err := os.Readlink(s.name(r.PID, r.TID, name))
+	if err != nil {
+		return true
+	}
+	leader, err := os.Readlink(s.name(r.PID, 0, name))
+	if err == nil && leader == before {
+		return true
+	}
+	after, err := os.Readlink(s.name(r.PID, r.TID, name))
+	return err != nil || after != before
 }
 
 // file compares the file behind a link with those wanted.

@@ -135,7 +135,7 @@ func (w *Watcher) look(t *Table) error {
 	}
 	t.Open, t.Kinds = len(table), map[string]int{}
 	for _, d := range table {
-		t.Kinds[d.Kind.Name]++
+		t.Kinds[d.Kind.unasked()]++
 	}
 	t.Looks = append(t.Looks, Look{At: at, Open: t.Open, Items: w.items(t.Process, table)})
 	return nil

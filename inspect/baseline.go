@@ -3,8 +3,6 @@ package inspect
 import (
 	"cmp"
 	"slices"
-
-	"stray/fdscan"
 )
 
 // Baseline are findings that were known at some time, and are not to fail
@@ -63,17 +61,26 @@ func (b *Baseline) Apply(o *Outcome) (stale []BaselineEntry) {
 
 // wouldSee reports whether o looked where the findings of an entry could be, so
 // that those which were not found are gone: everywhere or, where it was limited to
-// processes or could not see all, in the descriptors of one of that program.
+// processes or could not see all, in every process of that program.
 func (o *Outcome) wouldSee(e BaselineEntry) bool {
-	checked := slices.ContainsFunc(o.Evaluated, func(r *Rule) bool { return r.ID == e.Rule })
-	starved := slices.ContainsFunc(o.NotEvaluated, func(u Unevaluated) bool { return u.Rule.ID == e.Rule })
+	var rule *Rule
+	for _, r := range o.Evaluated {
+		if r.ID == e.Rule {
+			rule = r
+		}
+	}
+	for _, u := range o.NotEvaluated {
+		if u.Rule.ID == e.Rule {
+			rule = u.Rule
+		}
+	}
 	switch {
-	case !checked && !starved:
+	case rule == nil:
 		return false
-	case checked && o.Complete && len(o.PIDs) == 0:
+	case o.sawAll(rule):
 		return true
 	}
-	return slices.ContainsFunc(o.Tables, func(t *fdscan.Table) bool { return program(t.Process) == e.Program })
+	return len(o.Asked.Targets)+len(o.Asked.Limits) == 0 && o.sawProgram(e.Program)
 }
 
 // Update makes the baseline know every finding of o, and forget those that are

@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"stray/fdscan"
@@ -29,8 +30,10 @@ type Group struct {
 type Examination struct {
 	Limits Limits
 	Rules  []*Rule
-	// PIDs are the processes that the snapshot was limited to; empty for all.
-	PIDs []int
+	// PIDs are the processes that are asked about, and Targets what else the
+	// snapshot was limited to; empty for all.
+	PIDs    []int
+	Targets []fdscan.Target
 	// All shows what is well too.
 	All bool
 	// Twice reports that there were two looks (Snapshot.Follow).
@@ -40,12 +43,14 @@ type Examination struct {
 // JudgeConnections judges a snapshot of Scanner.Connections.
 func JudgeConnections(snap *fdscan.Snapshot, e Examination) *Connections {
 	c := &Connections{Outcome: Outcome{View: &View{Snapshot: snap, Sight: SightHealth}, Complete: seenWhole(snap, e.PIDs), PIDs: e.PIDs}, Twice: e.Twice}
+	c.Asked = Scope{PIDs: e.PIDs, Targets: targetTexts(e.Targets), Limits: e.Limits.changed(), All: e.All}
 	if e.Twice {
 		c.Sight |= SightTrend
 	}
 	for _, s := range snap.Sockets {
 		c.Sockets = append(c.Sockets, unjudged(s))
 	}
+	c.foremost(e.PIDs)
 	c.Examine(e.Limits)
 	for _, s := range c.Sockets {
 		if e.All || len(s.Diagnoses) > 0 {
@@ -136,9 +141,10 @@ func worseFirst(a, b *Socket) int {
 	return cmp.Or(cmp.Compare(y.Severity, x.Severity), cmp.Compare(y.For, x.For))
 }
 
-// Pile are sockets of one process with the same ailment.
+// Pile are sockets of one process with the same ailment; where their processes
+// are not known, those that one program may have.
 type Pile struct {
-	Process *fdscan.Process // nil for what no process has
+	Process *fdscan.Process // nil when no process has them, or none that was seen
 	// Members come with the worst first, and FD is its descriptor; -1 for none.
 	Members []*Socket
 	FD      int
@@ -150,6 +156,7 @@ type Pile struct {
 func (v *View) Piles(rule string) (piles []*Pile) {
 	type key struct {
 		process  *fdscan.Process
+		owner    unseenOwner
 		ailment  Ailment
 		severity Severity
 	}
@@ -159,7 +166,10 @@ func (v *View) Piles(rule string) (piles []*Pile) {
 			if d.Rule != rule {
 				continue
 			}
-			k := key{s.firstProcess(), d.Ailment, d.Severity}
+			k := key{process: s.firstProcess(), ailment: d.Ailment, severity: d.Severity}
+			if k.process == nil {
+				k.owner = v.unseenOwner(s)
+			}
 			p := index[k]
 			if p == nil {
 				p = &Pile{Process: k.process, Worst: d, FD: -1}
@@ -183,12 +193,32 @@ func (v *View) Piles(rule string) (piles []*Pile) {
 	return piles
 }
 
+// unseenOwner is what is known of the process of a socket whose holders were not
+// seen: unrelated ones differ in it.
+type unseenOwner struct {
+	netns uint64
+	uid   int64 // -1 when not known
+	addr  netip.Addr
+	port  uint16 // 0 for one that the kernel chose
+}
+
+func (v *View) unseenOwner(s *Socket) unseenOwner {
+	o := unseenOwner{netns: s.NetNS, uid: -1, addr: s.Local.Addr}
+	if s.UID != nil {
+		o.uid = int64(*s.UID)
+	}
+	if !Ephemeral(v.Host, s.Local.Port) {
+		o.port = s.Local.Port
+	}
+	return o
+}
+
 // NewPileFinding returns a finding of r about a pile.
 func NewPileFinding(r *Rule, h fdscan.Host, p *Pile, message string) Finding {
 	s := p.Members[0]
 	f := Finding{
 		Rule: r, Severity: p.Worst.Severity, Process: p.Process, FD: p.FD, Inode: s.Inode, Message: message,
-		Evidence: p.Worst.Evidence, Next: []string{"stray explain " + r.ID},
+		Evidence: p.Worst.Evidence, Next: []string{"stray explain " + r.ID}, Sockets: p.Members,
 	}
 	name := ""
 	if p.Process != nil {
@@ -217,5 +247,13 @@ func UnseenHealth(v *View) string {
 	if !v.TablesComplete {
 		return "a socket table could not be read whole"
 	}
-	return ""
+	i := slices.IndexFunc(v.Gaps, func(g fdscan.Gap) bool { return g.Scope == fdscan.ScopeElsewhere })
+	if i < 0 {
+		return ""
+	}
+	text := "the sockets of another network namespace could not be read"
+	if needs := v.Gaps[i].Needs; needs != "" {
+		text += " (needs " + needs + ")"
+	}
+	return text
 }

@@ -90,7 +90,7 @@ func ignoring(t *testing.T, text string) []*inspect.Ignore {
 
 func TestMatch(t *testing.T) {
 	for match, want := range map[string]string{
-		"{}":                              "tcp peer unix pipe file nobody",
+		"":                                "tcp peer unix pipe file nobody",
 		"{program: sleep}":                "tcp peer unix",
 		"{program: 'sl*'}":                "tcp peer unix",
 		"{program: '?leep'}":              "tcp peer unix",
@@ -121,12 +121,17 @@ func TestMatch(t *testing.T) {
 		"{path: 'pipe:*'}":                "pipe",
 		"{kind: pipe}":                    "pipe",
 		"{kind: socket}":                  "tcp peer unix",
+		"{kind: inet}":                    "tcp peer",
+		"{kind: unix}":                    "unix",
 		"{kind: regular, program: web}":   "file",
 		"{kind: regular, program: sleep}": "",
 	} {
 		o := gateScene()
 		before := len(o.Findings)
-		o.Ignore(ignoring(t, "ignore:\n  - {rule: FD101, reason: r, match: "+match+"}\n"))
+		if match != "" {
+			match = ", match: " + match
+		}
+		o.Ignore(ignoring(t, "ignore:\n  - {rule: FD101, reason: r"+match+"}\n"))
 		if diff := cmp.Diff(strings.Fields(want), suppressed(o), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", match, diff)
 		}
@@ -137,6 +142,29 @@ func TestMatch(t *testing.T) {
 			if s.By != inspect.ByIgnore || s.Reason != "r" {
 				t.Errorf("%s: %+v", match, s)
 			}
+		}
+	}
+}
+
+// A finding about several things is ignored when an entry is about each of them.
+func TestMatchOfSeveral(t *testing.T) {
+	for match, want := range map[string]string{
+		"{program: web}":    "descriptors",
+		"{kind: pipe}":      "",
+		"{kind: regular}":   "",
+		"{port: 8080}":      "",
+		"{port: 8080-8081}": "sockets",
+		"{kind: inet}":      "sockets",
+	} {
+		o := gateScene()
+		web := o.Descriptors[0].Process
+		o.Findings = []inspect.Finding{
+			{Rule: rules.Find("FD105"), Process: web, FD: 7, Descriptors: o.Descriptors, Fingerprint: "descriptors"},
+			{Rule: rules.Find("FD105"), FD: -1, Sockets: o.Sockets[:2], Fingerprint: "sockets"},
+		}
+		o.Ignore(ignoring(t, "ignore:\n  - {rule: FD105, reason: r, match: "+match+"}\n"))
+		if diff := cmp.Diff(strings.Fields(want), suppressed(o), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", match, diff)
 		}
 	}
 }
@@ -170,7 +198,17 @@ func TestIgnoreRemarks(t *testing.T) {
 		"on the day after":     {func(o *inspect.Outcome) { o.TakenAt = o.TakenAt.Add(time.Second) }, []string{"2: the entry for FD101 held until 2026-06-30: what it ignored counts again", nothing, over, again}},
 		"not all was seen":     {func(o *inspect.Outcome) { o.Complete = false }, []string{over, again}},
 		"the rule was not run": {func(o *inspect.Outcome) { o.Evaluated = nil }, []string{over, again}},
-		"some processes only":  {func(o *inspect.Outcome) { o.PIDs = []int{11} }, []string{over, again}},
+		"some processes only":  {func(o *inspect.Outcome) { o.Asked.PIDs = []int{11} }, []string{over, again}},
+		"some ports only":      {func(o *inspect.Outcome) { o.Asked.Targets = []string{"443"} }, []string{over, again}},
+		"a process that has ended": {func(o *inspect.Outcome) {
+			o.Processes = map[int]*fdscan.Process{}
+			findings := o.Findings
+			descriptors := slices.Clone(o.Descriptors)
+			o.Findings = nil
+			o.Limit([]int{99})
+			o.Descriptors = descriptors
+			o.Findings = findings
+		}, []string{over, again}},
 	} {
 		got, o := remarks(tt.change)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -251,7 +289,8 @@ func TestBaselineStale(t *testing.T) {
 	}
 	limited := func(exe string) func(o *inspect.Outcome) {
 		return func(o *inspect.Outcome) {
-			o.PIDs, o.Tables = []int{99}, []*fdscan.Table{{Process: &fdscan.Process{PID: 99, Exe: exe}}}
+			p := &fdscan.Process{PID: 99, Exe: exe}
+			o.Asked.PIDs, o.Tables, o.Processes = []int{99}, []*fdscan.Table{{Process: p}}, map[int]*fdscan.Process{99: p}
 		}
 	}
 	for name, tt := range map[string]struct {
@@ -263,11 +302,27 @@ func TestBaselineStale(t *testing.T) {
 		"the rule was not run": {func(o *inspect.Outcome) { o.Evaluated = nil }, 0},
 		"not all, but that program": {func(o *inspect.Outcome) {
 			limited("/bin/sleep")(o)
-			o.PIDs, o.Complete, o.Evaluated = nil, false, nil
+			o.Asked.PIDs, o.Complete, o.Evaluated = nil, false, nil
 			o.NotEvaluated = []inspect.Unevaluated{{Rule: rules.Find("FD101"), Because: "something"}}
 		}, 3},
 		"that program only":       {limited("/opt/sleep"), 3},
 		"some other program only": {limited("/opt/cat"), 0},
+		"one of two processes of that program": {func(o *inspect.Outcome) {
+			limited("/opt/sleep")(o)
+			o.Processes[98] = &fdscan.Process{PID: 98, Exe: "/usr/bin/sleep"}
+		}, 0},
+		"another that may not be read": {func(o *inspect.Outcome) {
+			limited("/opt/sleep")(o)
+			o.Processes[98] = &fdscan.Process{PID: 98, Comm: "sleep"}
+		}, 0},
+		"a process that has ended": {func(o *inspect.Outcome) {
+			o.Processes = map[int]*fdscan.Process{}
+			findings := slices.Clone(o.Findings)
+			o.Limit([]int{99})
+			o.Findings = findings
+		}, 0},
+		"some ports only": {func(o *inspect.Outcome) { o.Asked.Targets = []string{"443"} }, 0},
+		"another limit, which is no matter to the rule": {func(o *inspect.Outcome) { o.Asked.Limits = []string{"--pile 3"} }, 3},
 	} {
 		b := known(gateScene())
 		o := without(tt.change)
@@ -284,6 +339,42 @@ func TestBaselineStale(t *testing.T) {
 		updated.Update(without(tt.change))
 		if diff := cmp.Diff(b, updated); diff != "" {
 			t.Errorf("%s (-pruned +updated):\n%s", name, diff)
+		}
+	}
+}
+
+// What was asked of connections is part of the outcome: a question about a port,
+// or with other limits, takes nothing out of a baseline.
+func TestBaselineOfAnotherQuestion(t *testing.T) {
+	entry := inspect.BaselineEntry{Fingerprint: "print", Count: 1, Severity: inspect.Warning, Rule: "FD301", Program: "web"}
+	changed := inspect.DefaultLimits()
+	changed.Pile = 3
+	changed.Silence = time.Minute
+	for name, tt := range map[string]struct {
+		e      inspect.Examination
+		limits []string
+		want   int
+	}{
+		"everything":   {inspect.Examination{Limits: inspect.DefaultLimits()}, nil, 1},
+		"all":          {inspect.Examination{Limits: inspect.DefaultLimits(), All: true}, nil, 1},
+		"a port":       {inspect.Examination{Limits: inspect.DefaultLimits(), Targets: []fdscan.Target{{Text: "443"}}}, nil, 0},
+		"a process":    {inspect.Examination{Limits: inspect.DefaultLimits(), PIDs: []int{99}}, nil, 0},
+		"other limits": {inspect.Examination{Limits: changed}, []string{"--silence 1m0s", "--pile 3"}, 0},
+	} {
+		tt.e.Rules = rules.All()
+		c := inspect.JudgeConnections(&fdscan.Snapshot{TablesComplete: true, HoldersComplete: true}, tt.e)
+		if diff := cmp.Diff(tt.limits, c.Asked.Limits); diff != "" {
+			t.Errorf("%s: limits (-want +got):\n%s", name, diff)
+		}
+		b := &inspect.Baseline{Entries: []inspect.BaselineEntry{entry}}
+		if stale := b.Apply(&c.Outcome); len(stale) != tt.want {
+			t.Errorf("%s: %d stale", name, len(stale))
+		}
+		// scan takes the limits over.
+		o := &inspect.Outcome{View: &inspect.View{Snapshot: &fdscan.Snapshot{Processes: map[int]*fdscan.Process{}}}, Complete: true}
+		o.Join(c)
+		if diff := cmp.Diff(tt.limits, o.Asked.Limits); diff != "" {
+			t.Errorf("%s: limits of scan (-want +got):\n%s", name, diff)
 		}
 	}
 }

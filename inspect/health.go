@@ -51,6 +51,30 @@ func (v *View) Examine(limits Limits) {
 		x := examiner{limits: limits, network: v.Networks[s.NetNS]}
 		s.Diagnoses = x.examine(s.Socket, s.Served)
 	}
+	v.forgetPairs()
+}
+
+// forgetPairs leaves unsaid what is the way of many programs: each sshd keeps its
+// end of a socketpair whose other end is closed, with nothing to read in it. Many of
+// one process are a pile.
+func (v *View) forgetPairs() {
+	isEnd := func(s *Socket) bool {
+		return s.Protocol == fdscan.Unix && s.Local.Path == "" && s.Health.PeerClosed && s.Unread() == 0
+	}
+	ends := map[*fdscan.Process][]*Socket{}
+	for _, s := range v.Sockets {
+		if len(s.Diagnoses) > 0 && isEnd(s) {
+			ends[s.firstProcess()] = append(ends[s.firstProcess()], s)
+		}
+	}
+	for _, sockets := range ends {
+		if len(sockets) >= v.Limits.Pile {
+			continue
+		}
+		for _, s := range sockets {
+			s.Diagnoses = nil
+		}
+	}
 }
 
 // examiner judges one socket at a time.
@@ -163,7 +187,7 @@ func (x *examiner) silent(s *fdscan.Socket) *Diagnosis {
 		if t.LastAckRecv < x.limits.Silence || least < x.limits.Silence/2 || d.For < x.limits.Silence {
 			return nil
 		}
-		d.Text = join(fmt.Sprintf("nothing acked for %s", span(d.For)), many(int(max(t.TotalRetrans, uint32(t.Retransmits))), "retransmission"), undelivered(s))
+		d.Text = join(fmt.Sprintf("nothing acked for %s", span(d.For)), many(int(Retransmissions(t)), "retransmission"), undelivered(s))
 	case s.Timer.Kind == "probe" && t.Probes >= 3 && t.LastAckRecv >= x.limits.Silence:
 		// The window is closed or, when it is open, nothing gets out: the probe
 		// timer runs then too.

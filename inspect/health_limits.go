@@ -1,6 +1,9 @@
 package inspect
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Limits are the ages and numbers from which on the state of a connection is
 // called a fault. Limits{} is no use: see DefaultLimits.
@@ -77,4 +80,18 @@ func DefaultLimits() Limits {
 		Silence: 15 * time.Second, Idle: 2 * time.Hour, Stalled: 30 * time.Second, CloseWait: time.Minute,
 		HalfClosed: time.Minute, Long: 10 * time.Minute, Waiting: 5 * time.Second, Pile: 10,
 	}
+}
+
+// changed are the flags that set l, where it is not as usual.
+func (l Limits) changed() (flags []string) {
+	usual := DefaultLimits()
+	for _, limit := range LimitTable() {
+		switch {
+		case limit.Age != nil && *limit.Age(&l) != *limit.Age(&usual):
+			flags = append(flags, fmt.Sprintf("--%s %s", limit.Name, *limit.Age(&l)))
+		case limit.Age == nil && l.Pile != usual.Pile:
+			flags = append(flags, fmt.Sprintf("--%s %d", limit.Name, l.Pile))
+		}
+	}
+	return flags
 }

@@ -111,13 +111,13 @@ func TestLinkDown(t *testing.T) {
 	_, client, _, fd, address := pair(t, w)
 	w.Near.Down(t)
 	client.Do("write", fd, 2000)
-	c := eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): %s fd %d looks dead: nothing acked for .*, \d+ (retransmissions|probes unanswered), 2\.0 kB (unacknowledged|unsent) \(the kernel gives up in about \d+ \w+\)`,
+	c := eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): 10\.77\.0\.1:\d+ → %s fd %d looks dead: nothing acked for .*, \d+ (retransmissions|probes unanswered), 2\.0 kB (unacknowledged|unsent) \(the kernel gives up in about \d+ \w+\)`,
 		client.PID, regexp.QuoteMeta(address), fd), client.PID)
 	if c.Findings[0].FD != fd || !slices.Contains(c.Findings[0].Next, "stray explain FD302") {
 		t.Errorf("finding %+v", c.Findings[0])
 	}
 	// Two looks are certain, and say what grows.
-	c = connsTwice(t, hasty(), func() { client.Do("write", fd, 5000); time.Sleep(100 * time.Millisecond) }, client.PID)
+	c = connsTwice(t, hasty(), func() { client.Do("write", fd, 5000) }, client.PID)
 	if said := messages(c); len(said) != 1 || !strings.Contains(said[0], "nothing came, Send-Q grew by 5.0 kB") {
 		t.Errorf("two looks say %q", said)
 	}
@@ -179,7 +179,7 @@ func TestPeerStopped(t *testing.T) {
 	if n := client.Do("write", fd, 64<<20)[0]; n < 100_000 {
 		t.Fatalf("the kernel has taken %d bytes", n)
 	}
-	eventually(t, hasty(), fmt.Sprintf(`^FD303 warning pid %d \(client\): %s fd %d is stalled: [\d.]+ \wB accepted by the kernel and undelivered for .*; peer is pid %d server, STOPPED, in another network namespace, [\d.]+ \wB unread`,
+	eventually(t, hasty(), fmt.Sprintf(`^FD303 warning pid %d \(client\): 10\.77\.0\.1:\d+ → %s fd %d is stalled: [\d.]+ \wB accepted by the kernel and undelivered for .*; peer is pid %d server, STOPPED, in another network namespace, [\d.]+ \wB unread`,
 		client.PID, regexp.QuoteMeta(address), fd, server.PID), client.PID)
 	w.Near.Talk(t, "witness") // a namespace without a process is out of sight
 	client.Kill()
@@ -231,6 +231,14 @@ func TestHalfClosed(t *testing.T) {
 	eventually(t, limits, `^FD305 warning`, client.PID)
 }
 
+// unaccepted are limits that are hasty about backlogs only: however slow a loaded
+// machine is, nothing else is said.
+func unaccepted() inspect.Limits {
+	limits := inspect.DefaultLimits()
+	limits.Waiting = hasty().Waiting
+	return limits
+}
+
 func TestNobodyAccepts(t *testing.T) {
 	w := wiretest.New(t)
 	server, client := w.Far.Talk(t, "server"), w.Near.Talk(t, "client")
@@ -243,17 +251,46 @@ func TestNobodyAccepts(t *testing.T) {
 	for range 3 {
 		server.Accept(fd)
 	}
-	quietly(t, conns(t, hasty(), server.PID))
+	quietly(t, conns(t, unaccepted(), server.PID))
+}
+
+// Each worker of a group (SO_REUSEPORT) that hangs is told of, and none that does
+// not.
+func TestNobodyAcceptsInAGroup(t *testing.T) {
+	w := wiretest.New(t)
+	one, other, client := w.Far.Talk(t, "one"), w.Far.Talk(t, "other"), w.Near.Talk(t, "client")
+	n := one.Do("listen", w.Far.Address+":0", 64, 0, 1)
+	address := fmt.Sprintf("%s:%d", w.Far.Address, n[1])
+	m := other.Do("listen", address, 64, 0, 1)
+	for range 40 { // the kernel deals them out by a hash: both get some
+		client.Dial(address)
+	}
+	for _, k := range []*wiretest.Talker{one, other} {
+		eventually(t, hasty(), fmt.Sprintf(`^FD304 warning pid %d .*connections? waits? in its backlog of 64, one has waited for .*, one of 2 such listeners of its address`, k.PID), one.PID, other.PID)
+	}
+	queued := 0
+	for _, s := range connsTwice(t, hasty(), func() {}, other.PID).Sockets {
+		if s.Backlog != nil {
+			queued = int(s.Backlog.Queued)
+		}
+	}
+	for range queued {
+		other.Accept(m[0])
+	}
+	if said := messages(conns(t, unaccepted(), one.PID, other.PID)); len(said) != 1 || !strings.Contains(said[0], fmt.Sprintf("pid %d ", one.PID)) {
+		t.Errorf("of one worker that hangs it says %q", said)
+	}
 }
 
 func TestIdleWithoutKeepalive(t *testing.T) {
 	w := wiretest.New(t)
 	_, client, _, fd, _ := pair(t, w)
 	// The peer is on this machine, where its end would be told of.
-	time.Sleep(2 * hasty().Idle) // nothing can be waited for: it is idle
-	quietly(t, conns(t, hasty(), client.PID))
+	limits := inspect.DefaultLimits()
+	limits.Idle = 0
+	quietly(t, conns(t, limits, client.PID))
 	client.Do("set", fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	quietly(t, conns(t, hasty(), client.PID))
+	quietly(t, conns(t, limits, client.PID))
 }
 
 func TestKeepaliveUnanswered(t *testing.T) {

@@ -24,13 +24,13 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 		for i := 1; i <= n.SynRetries-int(t.Retransmits); i++ {
 			left += min(n.RTOMax, shift(t.RTO, i))
 		}
-		return givesUp(span(left), false)
+		return givesUp(about(left), false)
 	case s.Timer == nil:
 		return ""
 	case s.Timer.Kind == "probe" && s.Inode == 0:
-		return givesUp(span(orphanProbes(s, n)), false)
+		return givesUp(about(orphanProbes(s, n)), false)
 	case s.Timer.Kind == "probe" && user > 0:
-		return "the kernel gives up after a TCP_USER_TIMEOUT of " + span(user)
+		return "the kernel gives up after a TCP_USER_TIMEOUT of " + about(user)
 	case s.Timer.Kind == "probe" && t.Probes == 0:
 		return "the kernel goes on for ever while the peer answers its probes"
 	case s.Timer.Kind == "probe":
@@ -38,13 +38,13 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 		for i := int(t.Probes) + 1; i < n.Retries2; i++ {
 			left += min(n.RTOMax, shift(t.RTO, i))
 		}
-		return givesUp(span(left), false)
+		return givesUp(about(left), false)
 	case s.Timer.Kind == "keepalive":
 		return keepaliveOutlook(s, n)
 	case s.Timer.Kind != "retransmit":
 		return ""
 	case user > 0:
-		return givesUp(span(max(user-sinceFirst(t, n), expires(s))), true)
+		return givesUp(about(max(user-sinceFirst(t, n), expires(s))), true)
 	}
 	retries := n.Retries2
 	if s.Inode == 0 {
@@ -57,7 +57,7 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 	for i := 1; i < 1<<8 && sinceFirst(t, n)+left < patience(n, retries); i++ {
 		left += min(n.RTOMax, shift(t.RTO, i))
 	}
-	return givesUp(span(left), false)
+	return givesUp(about(left), false)
 }
 
 func givesUp(in string, user bool) string {
@@ -78,7 +78,7 @@ func keepaliveOutlook(s *fdscan.Socket, n *fdscan.Network) string {
 	if o.UserTimeout > 0 {
 		left = max(expires(s), min(left, o.UserTimeout))
 	}
-	return givesUp(span(left), false)
+	return givesUp(about(left), false)
 }
 
 func expires(s *fdscan.Socket) time.Duration {

@@ -42,10 +42,13 @@ func (x *examiner) listener(s *fdscan.Socket, served Serving) []Diagnosis {
 	if w.Closed > 0 {
 		d.Text = join(d.Text, fmt.Sprintf("%d of them closed by the client already", w.Closed))
 	}
+	if w.Group > 1 {
+		d.Text = join(d.Text, fmt.Sprintf("one of %d such listeners of its address", w.Group))
+	}
 	if dropped > 0 {
-		d.Text = join(d.Text, fmt.Sprintf("%s refused in the last %s", many(int(dropped), "connection"), span(s.Health.Trend.Over)))
+		d.Text = join(d.Text, fmt.Sprintf("%s dropped in the last %s", many(int(dropped), "handshake segment"), span(s.Health.Trend.Over)))
 	} else if m := s.Health.Memory; m != nil && m.Drops > 0 {
-		d.Text = join(d.Text, fmt.Sprintf("%s refused since it listens", many(int(m.Drops), "connection")))
+		d.Text = join(d.Text, fmt.Sprintf("%s dropped since it listens", many(int(m.Drops), "handshake segment")))
 	}
 	switch {
 	case served.No():

@@ -77,6 +77,13 @@ func TestDiagnoses(t *testing.T) {
 			}),
 			"FD302 warning: nothing acked for 57 s, 22 retransmissions, 2.0 kB unacknowledged, 12 kB unsent (the kernel gives up in about 2 min, by its TCP_USER_TIMEOUT)",
 		},
+		// Ages count what is over, as those of the table do.
+		"closed almost three minutes ago": {
+			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
+				s.State, t.LastDataSent, t.LastAckRecv = fdscan.CloseWait, time.Hour, 179*time.Second
+			}),
+			"FD301 warning: the peer closed 2 min ago, its end was read, and this side is not closed",
+		},
 		// The link is down: the timer does not double, and the count tells.
 		"plateau": {
 			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {

@@ -9,19 +9,27 @@ import (
 )
 
 // span writes a duration for people, in its largest unit: "57 s", "15 min",
-// "5 h", "3 d".
+// "5 h", "3 d". It counts what is over, as a table beside it does.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", max(0, d.Milliseconds()))
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Round(time.Second)/time.Second))
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Round(time.Minute)/time.Minute))
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d d", int(d.Hours()/24))
+}
+
+// about is as span, for what is still to come: to the nearest second or minute.
+func about(d time.Duration) string {
+	if d < 2*time.Minute {
+		return span(d.Round(time.Second))
+	}
+	return span(d.Round(time.Minute))
 }
 
 // amount writes bytes in decimal units, with two digits at least: "12 kB",
@@ -50,16 +58,25 @@ func many(n int, noun string) string {
 
 // Unsent is what of the send queue was never sent, and Unacked what was sent and
 // not acknowledged; in bytes. Unknown, everything counts as unacknowledged. A FIN
-// counts as one byte.
+// counts as one byte; so does the SYN of a connect, which is left out.
 func Unsent(s *fdscan.Socket) (unsent, unacked uint64) {
 	if s.SendQueue == nil {
 		return 0, 0
 	}
 	queue := uint64(*s.SendQueue)
+	if s.State == fdscan.SynSent && queue > 0 {
+		queue--
+	}
 	if s.Health != nil && s.Health.TCP != nil {
 		unsent = min(queue, uint64(s.Health.TCP.NotsentBytes))
 	}
 	return unsent, queue - unsent
+}
+
+// Retransmissions counts what was sent again. One that could not leave this machine
+// is missing in the kernel's total (tcp_retransmit_skb), and counted by its timer.
+func Retransmissions(t *fdscan.TCPInfo) uint32 {
+	return max(t.TotalRetrans, uint32(t.Retransmits))
 }
 
 // undelivered says what of the send queue has not arrived: "2.0 kB

@@ -60,7 +60,7 @@ func ConditionKeys() []ConditionKey {
 		{"address", "the local address of the socket, or a network: 127.0.0.0/8", ofAddress(func(s *Socket) fdscan.Endpoint { return s.Local })},
 		{"peer", "the address of its far end, or a network", ofAddress(func(s *Socket) fdscan.Endpoint { return s.Remote })},
 		{"path", "the name of the unix socket, or the path of the file", compilePath},
-		{"kind", "the kind of the descriptor, such as pipe", compileKind},
+		{"kind", "the kind of the descriptor, such as pipe, inet, or socket for any", compileKind},
 	}
 }
 
@@ -159,14 +159,18 @@ func compilePath(value string) (func(subject) bool, error) {
 }
 
 func compileKind(value string) (func(subject) bool, error) {
-	if value != "socket" && !slices.ContainsFunc(fdscan.Kinds(), func(k *fdscan.Kind) bool { return k.Name == value }) {
+	kind := fdscan.FindKind(value)
+	if kind == nil {
 		return nil, fmt.Errorf("unknown kind %q", value)
 	}
 	return func(s subject) bool {
-		if s.descriptor != nil {
-			return s.descriptor.Kind.Name == value
+		switch {
+		case s.socket != nil && s.socket.Protocol == fdscan.Unix:
+			return fdscan.UnixSocket.Is(kind)
+		case s.socket != nil:
+			return fdscan.InetSocket.Is(kind)
 		}
-		return s.socket != nil && value == "socket"
+		return s.descriptor != nil && s.descriptor.Kind.Is(kind)
 	}, nil
 }
 
@@ -193,19 +197,35 @@ func newSubjects(v *View) subjects {
 	return s
 }
 
-// of is what f is about. An inode is a socket's only where the descriptor is not
-// known to be something else: file systems number their own.
-func (s subjects) of(f Finding) subject {
-	d := s.descriptors[tableEntry{f.Process, f.TID, f.FD}]
-	if f.Inode == 0 || d != nil && d.Kind.Name != "socket" {
-		return subject{f.Process, nil, d}
+// of is what f is about.
+func (s subjects) of(f Finding) (all []subject) {
+	for _, d := range f.Descriptors {
+		all = append(all, s.one(f.Process, d, d.Inode))
 	}
-	return subject{f.Process, s.sockets[f.Inode], d}
+	for _, socket := range f.Sockets {
+		all = append(all, subject{f.Process, socket, nil})
+	}
+	if len(all) == 0 {
+		all = append(all, s.one(f.Process, s.descriptors[tableEntry{f.Process, f.TID, f.FD}], f.Inode))
+	}
+	return all
 }
 
-// matches reports whether the entry is about f.
-func (i *Ignore) matches(f Finding, s subject) bool {
-	return i.Rule == f.Rule && !slices.ContainsFunc(i.Match, func(c Condition) bool { return !c.meets(s) })
+// one is a descriptor, which may be nil, or a socket. An inode is a socket's only
+// where the descriptor is not known to be something else: file systems number
+// their own.
+func (s subjects) one(p *fdscan.Process, d *fdscan.Descriptor, inode uint64) subject {
+	if inode == 0 || d != nil && !d.Kind.Is(fdscan.AnySocket) {
+		return subject{p, nil, d}
+	}
+	return subject{p, s.sockets[inode], d}
+}
+
+// matches reports whether the entry is about f, and about all that f is about.
+func (i *Ignore) matches(f Finding, about []subject) bool {
+	return i.Rule == f.Rule && !slices.ContainsFunc(about, func(s subject) bool {
+		return slices.ContainsFunc(i.Match, func(c Condition) bool { return !c.meets(s) })
+	})
 }
 
 // Remark is something to be said of a line of a file.
@@ -255,10 +275,4 @@ func (o *Outcome) Ignore(entries []*Ignore) (remarks []Remark) {
 	}
 	slices.SortStableFunc(remarks, func(a, b Remark) int { return cmp.Compare(a.Line, b.Line) })
 	return remarks
-}
-
-// sawAll reports that everything was looked at which a finding of r could have
-// come from, so that what was not found is not there.
-func (o *Outcome) sawAll(r *Rule) bool {
-	return o.Complete && len(o.PIDs) == 0 && slices.Contains(o.Evaluated, r)
 }

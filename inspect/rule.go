@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -95,8 +94,12 @@ type Finding struct {
 	TID      int
 	FD       int
 	Inode    uint64
-	Message  string
-	Evidence []string
+	// Descriptors or Sockets are what the finding is about where that is more
+	// than FD and Inode tell.
+	Descriptors []*fdscan.Descriptor
+	Sockets     []*Socket
+	Message     string
+	Evidence    []string
 	// Next are commands to run, most useful first.
 	Next []string
 	// Fingerprint is equal for the same fault after a restart: it is made of
@@ -160,8 +163,10 @@ type Outcome struct {
 	// something or not.
 	Evaluated    []*Rule
 	NotEvaluated []Unevaluated
-	// PIDs are those that the question or the report was limited to; empty for
-	// all.
+	// Asked is what the question was limited to.
+	Asked Scope
+	// PIDs are the processes that the report was limited to: with scan and check
+	// those of Asked and their descendants, and none where they have ended.
 	PIDs []int
 	// FailOn is the mildest severity that fails; 0 for Error, and anything above
 	// Error for none.
@@ -273,9 +278,4 @@ func NewProcessFinding(r *Rule, p *fdscan.Process, fd int, message string, about
 // program names a process's program independently of its pid, and of the
 // directory that it was built or installed in: a baseline is kept beside the
 // source, and has to hold in the next checkout too.
-func program(p *fdscan.Process) string {
-	if p.Exe != "" {
-		return path.Base(p.Exe)
-	}
-	return p.Comm
-}
+func program(p *fdscan.Process) string { return fdscan.ProgramName(p.Exe, p.Comm, p.Cmdline) }

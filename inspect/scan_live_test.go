@@ -2,7 +2,6 @@ package inspect_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,6 +203,14 @@ var scanStories = map[string]struct {
 		send client 10 ; close server`,
 		`FD206 warning a`,
 	},
+	"FD206 a connect that was refused": {
+		`bind tcp4 127.0.0.1:0 cloexec=1 name=nobody ; connect tcp4 nobody nonblock=1 cloexec=1`,
+		`FD206 note a`,
+	},
+	"FD206 nothing was sent before the reset": {
+		`listen tcp4 127.0.0.1:0 cloexec=1 name=web ; connect tcp4 web name=client cloexec=1 ; close web`,
+		`FD206 warning a`,
+	},
 	"not FD206: fresh, bound, and connected": {
 		`socket tcp4 ; socket tcp6 ; socket udp4 ; bind tcp4 127.0.0.1:0
 		listen tcp4 127.0.0.1:0 cloexec=1 name=web ; connect tcp4 web cloexec=1 ; accept web cloexec=1`,
@@ -238,15 +245,27 @@ func TestHeldInARing(t *testing.T) {
 	c.scans(t, c.told, "FD401 note a")
 }
 
-// freeAddress is an address of a port that nobody has now.
-func freeAddress(t *testing.T) string {
+// reserve keeps an address for sockets with SO_REUSEPORT, and from all others,
+// until the test ends. kind is SOCK_STREAM, of which it does not listen, or
+// SOCK_DGRAM.
+func reserve(t *testing.T, kind int) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.77.12.9:0")
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 77, 12, 9}}); err != nil {
+		t.Fatal(err)
+	}
+	address, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.77.12.9:%d", address.(*unix.SockaddrInet4).Port)
 }
 
 func TestSharedPorts(t *testing.T) {
@@ -258,7 +277,11 @@ func TestSharedPorts(t *testing.T) {
 		"another address": {"listen tcp4 %[1]s reuseport=1 cloexec=1 name=web ; exec as=stranger { listen tcp4 127.0.0.1:0 reuseport=1 cloexec=1 ; serve accept } ; serve accept web", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := roles(proctest.Start(t, fmt.Sprintf(tt.script, freeAddress(t))))
+			kind := unix.SOCK_STREAM
+			if strings.HasPrefix(tt.script, "bind udp4") {
+				kind = unix.SOCK_DGRAM
+			}
+			c := roles(proctest.Start(t, fmt.Sprintf(tt.script, reserve(t, kind))))
 			c.scans(t, c.told, tt.want)
 		})
 	}
@@ -335,5 +358,35 @@ func TestLimit(t *testing.T) {
 	}
 	if len(o.Tables) != 2 || len(o.PIDs) != 2 {
 		t.Errorf("%d tables, pids %v", len(o.Tables), o.PIDs)
+	}
+}
+
+// Of several holders the one that was asked for is named, whichever came first.
+func TestLimitToTheSecondHolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(file, make([]byte, 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	role := proctest.Start(t, `open `+file+` cloexec=1 ; unlink `+file+`
+		listen tcp4 127.0.0.1:0 cloexec=1 name=web ; connect tcp4 web name=client cloexec=1 ; accept web name=server cloexec=1
+		send client 10 ; close server ; close web
+		fork { serve pause }`)
+	c := roles(role)
+	c.scans(t, c.told, "FD205 note a", "FD206 warning a")
+	for _, pid := range []int{role.PID, role.Children[0].PID} {
+		snap, err := (&fdscan.Scanner{}).Survey(t.Context(), fdscan.SurveyQuestion{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := inspect.Scan(snap, rules.All(), pid)
+		o.Limit([]int{pid})
+		if diff := cmp.Diff([]string{"FD205 note " + c[pid], "FD206 warning " + c[pid]}, c.told(o)); diff != "" {
+			t.Errorf("pid %d (-want +got):\n%s", pid, diff)
+		}
+		for _, f := range o.Findings {
+			if !strings.HasPrefix(f.Message, fmt.Sprintf("pid %d ", pid)) {
+				t.Errorf("of pid %d it says %q", pid, f.Message)
+			}
+		}
 	}
 }

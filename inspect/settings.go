@@ -36,6 +36,9 @@ func (e *SettingsError) Error() string { return e.Message }
 // *SettingsError. Rules are looked up by find, which returns nil for one that does
 // not exist.
 func ParseSettings(text []byte, find func(id string) *Rule) (*Settings, error) {
+	if line := tooDeep(text); line > 0 {
+		return nil, &SettingsError{line, 1, "it goes too deep", fmt.Sprintf("no more than %d brackets may be open", mostBrackets)}
+	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, syntaxError(err)
@@ -55,6 +58,29 @@ func ParseSettings(text []byte, find func(id string) *Rule) (*Settings, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// mostBrackets is how many brackets may be open: the parser takes the square of
+// their number in time, and its stack has an end.
+const mostBrackets = 100
+
+// tooDeep is the line in which more brackets are open than may be; 0 for none.
+// Those in strings count too: there are never as many.
+func tooDeep(text []byte) int {
+	line, open := 1, 0
+	for _, c := range text {
+		switch c {
+		case '\n':
+			line++
+		case '[', '{':
+			if open++; open > mostBrackets {
+				return line
+			}
+		case ']', '}':
+			open--
+		}
+	}
+	return 0
 }
 
 // syntaxError takes the place out of an error of the parser, whose text is of
@@ -175,7 +201,11 @@ func (p settingsParser) entry(n ast.Node) (*Ignore, error) {
 	}
 	err := pairs(n, "an entry", func(key string, kv *ast.MappingValueNode) error {
 		if key == "match" {
-			return pairs(kv.Value, "match", func(key string, kv *ast.MappingValueNode) error { return i.addCondition(key, kv) })
+			err := pairs(kv.Value, "match", func(key string, kv *ast.MappingValueNode) error { return i.addCondition(key, kv) })
+			if err == nil && len(i.Match) == 0 {
+				err = at(kv.Value, "match has no condition", "without match, the entry is for the rule as a whole")
+			}
+			return err
 		}
 		if !slices.Contains([]string{"rule", "reason", "expires"}, key) {
 			return at(kv.Key, fmt.Sprintf("unknown key %q", key), "an entry has rule, match, reason and expires")

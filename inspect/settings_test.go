@@ -86,6 +86,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"no port", entry + "    match: {port: http}\n", 4, 19, `port "http": `},
 		{"a range that runs backwards", entry + "    match: {port: 90-80}\n", 4, 19, `port "90-80": `},
 		{"no address", entry + "    match: {address: localhost}\n", 4, 22, `address "localhost": `},
+		{"a match of nothing", entry + "    match: {}\n", 4, 12, "match has no condition"},
 		{"no kind", entry + "    match: {kind: tap}\n", 4, 19, `unknown kind "tap"`},
 		{"a list as a value", entry + "    match: {program: [a, b]}\n", 4, 22, "program takes one value"},
 		{"unknown severity", "fail-on: fatal\n", 1, 10, `unknown value "fatal" for fail-on`},

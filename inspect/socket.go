@@ -12,7 +12,8 @@ import (
 // Socket is a socket with the verdict on each holder.
 type Socket struct {
 	*fdscan.Socket
-	Holders []*Holder // hides fdscan's: the same, judged
+	// Holders hides fdscan's: the same, judged, and those that were asked for first.
+	Holders []*Holder
 	// Served is what is known of anybody waiting on it.
 	Served Serving
 	// Diagnoses say what is wrong with its health; see View.Examine.

@@ -12,7 +12,7 @@ import (
 // compared with them; past may be nil. Tables that were not looked at, of
 // processes that have started meanwhile, are left out.
 func Watched(snap *fdscan.Snapshot, pids []int, past *Past, rules []*Rule) *Outcome {
-	o := Scan(snap, rules)
+	o := Scan(snap, rules, pids...)
 	o.Limit(pids)
 	o.Tables = slices.DeleteFunc(o.Tables, func(t *fdscan.Table) bool { return len(t.Looks) == 0 })
 	o.Sight |= SightTrend

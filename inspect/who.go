@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"stray/fdscan"
 )
@@ -130,9 +131,12 @@ func inheritedWith(c *Socket, listeners []*Socket) {
 }
 
 // Who answers who holds targets, from a snapshot that was taken for them. With
-// all, connections that a listener explains are shown too.
-func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool) *Answer {
+// all, connections that a listener explains are shown too. It is about processes
+// with these pids, about everybody if there are none; see Only.
+func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool, pids ...int) *Answer {
 	a := &Answer{Outcome: Outcome{View: Judge(snap)}, Targets: targets, Explained: map[fdscan.State]int{}}
+	a.Asked = Scope{Targets: targetTexts(targets), All: all}
+	a.foremost(pids)
 	listeners := listenersOf(a.Sockets)
 	for _, s := range a.Sockets {
 		if !asked(s, targets) {
@@ -160,6 +164,10 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 		a.Binds = append(a.Binds, binds(snap, t)...)
 	}
 	a.judgeShown(rules)
+	for i := range a.Findings {
+		// What that tells is told already.
+		a.Findings[i].Next = slices.DeleteFunc(a.Findings[i].Next, func(command string) bool { return strings.HasPrefix(command, "stray who ") })
+	}
 	return a
 }
 
@@ -187,7 +195,7 @@ func names(t fdscan.Target, s *Socket, targets []fdscan.Target) bool {
 // Only leaves what processes with these pids hold. It is judged already, with
 // everybody in sight: what others hold is left out of the report only.
 func (a *Answer) Only(pids []int) {
-	a.PIDs = pids
+	a.Asked.PIDs, a.PIDs = pids, pids
 	theirs := func(p *fdscan.Process) bool { return p != nil && slices.Contains(pids, p.PID) }
 	a.Shown = slices.DeleteFunc(a.Shown, func(s *Socket) bool {
 		s.Holders = slices.DeleteFunc(s.Holders, func(h *Holder) bool { return !theirs(h.Process) })
@@ -299,21 +307,26 @@ func Ephemeral(h fdscan.Host, port uint16) bool {
 	return port >= h.Bind.EphemeralLow && port <= h.Bind.EphemeralHigh && h.Bind.EphemeralLow > 0
 }
 
-// UnreadHolders says how many processes could not be read, and what would make
-// them readable; "" when all were.
+// UnreadHolders says how many processes could not be read, or that some could not
+// even be seen, and what would make them readable; "" when all were.
 func UnreadHolders(snap *fdscan.Snapshot) string {
-	n, needs := 0, ""
+	n, hidden, needs := 0, false, ""
 	for _, g := range snap.Gaps {
-		if g.Scope == fdscan.ScopeHolders && g.PID != 0 {
-			n++
+		if g.Scope == fdscan.ScopeHolders {
 			needs = g.Needs
+			hidden = hidden || g.PID == 0
+			if g.PID != 0 {
+				n++
+			}
 		}
 	}
-	if n == 0 {
-		return ""
-	}
 	text := fmt.Sprintf("the descriptors of %d processes could not be read", n)
-	if n == 1 {
+	switch {
+	case n == 0 && !hidden:
+		return ""
+	case n == 0:
+		text = "not every process could be seen"
+	case n == 1:
 		text = "the descriptors of 1 process could not be read"
 	}
 	if needs != "" {

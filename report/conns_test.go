@@ -3,6 +3,8 @@ package report_test
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +63,7 @@ func ailing() *machine {
 	for i := range 12 {
 		add(app, 40+i, fdscan.CloseWait, "10.77.0.1:8080", fmt.Sprintf("10.77.0.3:%d", 40000+i), func(s *fdscan.Socket, t *fdscan.TCPInfo) {
 			*s.RecvQueue = 1
-			t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, time.Hour-time.Duration(i)*time.Minute
+			t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, time.Hour-time.Duration(i^1)*time.Minute
 		})
 	}
 	peer := &fdscan.Socket{
@@ -112,6 +114,7 @@ func TestConnections(t *testing.T) {
 	}{
 		{"", "table", report.Style{Headers: true}},
 		{" (80 columns)", "table", report.Style{Headers: true, Width: 80}},
+		{" (100 columns)", "table", report.Style{Headers: true, Width: 100}},
 		{" -o wide", "wide", report.Style{Headers: true}},
 	} {
 		fmt.Fprintf(&b, "$ stray conns%s\n%s\n", section.flags, render(t, r, section.format, section.style))
@@ -129,6 +132,61 @@ func TestConnections(t *testing.T) {
 	for line := range strings.Lines(render(t, r, "ndjson", report.Style{})) {
 		if err := validate(compile(t, "line"), line); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// On a terminal that is too narrow, what tells the connections apart stays: their
+// rules and their ports.
+func TestConnectionsOnNarrowTerminals(t *testing.T) {
+	m := ailing()
+	for _, s := range m.Sockets {
+		for _, e := range []*fdscan.Endpoint{&s.Local, &s.Remote} {
+			if e.Port != 0 {
+				e.Addr = netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:5678")
+			}
+		}
+	}
+	page := render(t, m.conns(), "table", report.Style{Headers: true, Width: 80})
+	for _, row := range []string{
+		`  19  FD302  \[2001:d….*:8080   *\[2001:d….*:51140 `, `  40  FD301  \[2001:d….*:8080   *\[2001:d….*:40000 `, `  7   FD305  .*:40100 .*:443 `,
+	} {
+		if !regexp.MustCompile(`(?m)^` + row).MatchString(page) {
+			t.Errorf("no row is like %q:\n%s", row, page)
+		}
+	}
+}
+
+// connectionNamed is the one of a machine by its local port.
+func (m *machine) connectionNamed(port uint16) *fdscan.Socket {
+	return m.Sockets[slices.IndexFunc(m.Sockets, func(s *fdscan.Socket) bool { return s.Local.Port == port })]
+}
+
+// Of a connect without an answer there are no times of data, and no bytes: what
+// the kernel has in their place is not written.
+func TestConnectingRow(t *testing.T) {
+	m := ailing()
+	s := m.connectionNamed(40102)
+	s.State, *s.SendQueue, s.Timer = fdscan.SynSent, 1, &fdscan.Timer{Kind: "retransmit", Expires: 20 * time.Second}
+	s.Health.TCP.Retransmits, s.Health.TCP.TotalRetrans = 5, 5
+	page := render(t, m.conns(), "table", report.Style{Headers: true})
+	if want := regexp.MustCompile(`(?m)^  11  FD302  10\.77\.0\.1:40102  10\.77\.0\.9:5432 +SYN_SENT +5 +retransmit 20s`); !want.MatchString(page) {
+		t.Errorf("no row is like %s:\n%s", want, page)
+	}
+}
+
+// The table and the findings count retransmissions alike.
+func TestRetransmissionsAgree(t *testing.T) {
+	m := ailing()
+	for _, s := range m.Sockets {
+		if s.Remote.Port >= 51140 && s.Remote.Port < 51143 {
+			s.Health.TCP.TotalRetrans, s.Health.TCP.Retransmits = 14, 18
+		}
+	}
+	page := render(t, m.conns(), "table", report.Style{Headers: true})
+	for _, want := range []string{`(?m)^  19  FD302  .* 10\.77\.0\.2:51140 .* 18 `, ` 18 retransmissions, `} {
+		if !regexp.MustCompile(want).MatchString(page) {
+			t.Errorf("nothing is like %s:\n%s", want, page)
 		}
 	}
 }

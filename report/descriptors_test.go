@@ -64,6 +64,7 @@ func aListing() *report.Result {
 	for fd := 4; fd < 10; fd++ {
 		pipe.Peers = append(pipe.Peers, fdscan.Peer{Process: app, FD: fd})
 	}
+	pipe.MorePeers = 1994
 	socket := l.open(web, 6, fdscan.InetSocket, readWrite|nonBlocking, "socket:[41878]", "tcp 127.0.0.1:80 → 127.0.0.1:40294 ESTABLISHED, 12 B unread")
 	socket.Socket = l.socket(fdscan.TCP, fdscan.Established, "127.0.0.1:80", "127.0.0.1:40294", queues(12, 0))
 	socket.Peers = []fdscan.Peer{{Process: web, FD: 7}}
@@ -101,6 +102,23 @@ func TestListing(t *testing.T) {
 	section("tsv", report.Style{Headers: true}, " -o tsv")
 	compare(t, "listing.txt", b.String())
 	compare(t, "listing.json", render(t, aListing(), "json", report.Style{}))
+}
+
+// Thousands of descriptors of one open file description are not all written in
+// the row of each.
+func TestCrowdedListing(t *testing.T) {
+	l := listing{newMachine()}
+	app := l.process(900, "app")
+	for fd := range 40 {
+		l.open(app, fd, fdscan.Pipe, readOnly, "pipe:[41877]", "").Description = 7
+	}
+	got := render(t, l.result(), "wide", report.Style{})
+	if n := strings.Count(got, "fd 30, fd 31, 7 more"); n != 8 {
+		t.Errorf("the last 8 rows say so in %d:\n%s", n, got)
+	}
+	if n := strings.Count(got, "fd 31, fd 32, 7 more"); n != 31 {
+		t.Errorf("the first 31 rows say so in %d:\n%s", n, got)
+	}
 }
 
 func TestListingFollowsTheSchema(t *testing.T) {

@@ -3,9 +3,9 @@ package report
 import (
 	"cmp"
 	"maps"
-	"path"
 	"slices"
 
+	"stray/fdscan"
 	"stray/inspect"
 )
 
@@ -19,26 +19,33 @@ type Diff struct {
 	New           Side   `json:"new"`
 	// SameBoot reports that pids mean the same in both.
 	SameBoot bool `json:"same_boot"`
+	// SameQuestion reports that both were asked the same. Where they were not, what
+	// only one of them could have is left out.
+	SameQuestion bool `json:"same_question"`
 	// Appeared are findings that the old report does not have, or has less often
 	// or in a milder form; Gone are those that the new one does not have.
 	Appeared []Finding `json:"appeared"`
 	Gone     []Finding `json:"gone"`
-	// NotCompared are rules that could not be checked for one of the reports: what
-	// the other has found may be there all the same.
+	// NotCompared are rules of which one of the reports could not tell what the
+	// other does: that may be there all the same.
 	NotCompared []string      `json:"not_compared"`
 	Tables      []TableChange `json:"tables"`
-	// Listening are the listeners and bound sockets that came or went.
+	// Listening are the listeners and bound sockets that came or went in the
+	// caller's network namespace, and Connections those of reports that tell of
+	// all of them; both only of one question.
 	Listening   []ListeningChange  `json:"listening"`
 	Connections []ConnectionChange `json:"connections"`
 }
 
 // Side is one of the reports.
 type Side struct {
-	Command  string  `json:"command"`
-	TakenAt  string  `json:"taken_at"`
-	Host     Host    `json:"host"`
-	Verdict  *string `json:"verdict"`
-	Complete bool    `json:"complete"`
+	Command  string   `json:"command"`
+	TakenAt  string   `json:"taken_at"`
+	Host     Host     `json:"host"`
+	Query    []string `json:"query"`
+	Asked    Asked    `json:"asked"`
+	Verdict  *string  `json:"verdict"`
+	Complete bool     `json:"complete"`
 }
 
 // TableChange is how the descriptors of a process, or of all processes of a
@@ -87,19 +94,29 @@ type ConnectionChange struct {
 func Compare(version string, before, after *Document) *Diff {
 	d := &Diff{
 		SchemaVersion: SchemaVersion, Tool: Tool{"stray", version}, Command: "diff",
-		Old: newSide(before), New: newSide(after), SameBoot: before.Host.BootID == after.Host.BootID,
-		Tables:    compareTables(before, after),
-		Listening: compareListening(before.Sockets, after.Sockets), Connections: compareConnections(before.Sockets, after.Sockets),
+		Old: newSide(before), New: newSide(after), SameBoot: before.Host.BootID == after.Host.BootID, SameQuestion: sameQuestion(before, after),
+		Tables: compareTables(before, after), Listening: []ListeningChange{}, Connections: []ConnectionChange{},
+	}
+	if d.SameQuestion && listsListeners(before) {
+		d.Listening = compareListening(before.Sockets, after.Sockets)
+	}
+	if d.SameQuestion && listsConnections(before) {
+		d.Connections = compareConnections(before.Sockets, after.Sockets)
 	}
 	d.compareFindings(before, after)
 	return d
 }
 
-func newSide(d *Document) Side { return Side{d.Command, d.TakenAt, d.Host, d.Verdict, d.Complete} }
+func newSide(d *Document) Side {
+	same := func(s string) string { return s }
+	asked := Asked{list(d.Asked.PIDs, func(pid int) int { return pid }), list(d.Asked.Programs, same), list(d.Asked.Limits, same), d.Asked.All}
+	return Side{d.Command, d.TakenAt, d.Host, list(d.Query, same), asked, d.Verdict, d.Complete}
+}
 
 // compareFindings matches findings by their fingerprints. One that was suppressed
-// before is not new; a rule that was not checked has found nothing, and so has
-// nothing that could be gone.
+// before is not new. What a report was not asked about, or a rule that it did not
+// check, has found nothing, and so has nothing that could be new or gone; of a
+// rule that neither could check in full, what more is found is new.
 func (d *Diff) compareFindings(before, after *Document) {
 	suppressed := func(d *Document) []Finding {
 		return list(d.Suppressed, func(s Suppressed) Finding { return s.Finding })
@@ -109,13 +126,20 @@ func (d *Diff) compareFindings(before, after *Document) {
 	d.Appeared = missing(after.Findings, known, func(f, other inspect.Severity) bool { return other >= f })
 	d.Gone = missing(before.Findings, present, func(_, _ inspect.Severity) bool { return true })
 	d.NotCompared = []string{}
-	d.Gone = slices.DeleteFunc(d.Gone, func(f Finding) bool {
-		unchecked := !slices.Contains(after.Evaluated, f.Rule)
-		if unchecked {
-			d.NotCompared = append(d.NotCompared, f.Rule)
-		}
-		return unchecked
+	leaveOut := func(findings []Finding, comparable func(rule string) bool) []Finding {
+		return slices.DeleteFunc(findings, func(f Finding) bool {
+			if !comparable(f.Rule) {
+				d.NotCompared = append(d.NotCompared, f.Rule)
+				return true
+			}
+			return false
+		})
+	}
+	oldCovers, newCovers := covers(before, after), covers(after, before)
+	d.Appeared = leaveOut(d.Appeared, func(rule string) bool {
+		return oldCovers && (slices.Contains(before.Evaluated, rule) || starved(before, rule) && starved(after, rule))
 	})
+	d.Gone = leaveOut(d.Gone, func(rule string) bool { return newCovers && slices.Contains(after.Evaluated, rule) })
 	for _, rule := range slices.Concat(before.Evaluated, after.Evaluated) {
 		if slices.Contains(before.Evaluated, rule) != slices.Contains(after.Evaluated, rule) {
 			d.NotCompared = append(d.NotCompared, rule)
@@ -168,7 +192,8 @@ func (f *filling) add(t *Table) {
 }
 
 // compareTables compares a process that is in both reports with itself, and what
-// remains program by program: after a restart every process is another.
+// remains program by program: after a restart every process is another. That
+// takes two reports of all processes of the program, or of the same ones.
 func compareTables(before, after *Document) []TableChange {
 	type identity struct {
 		pid, tid int
@@ -214,6 +239,16 @@ func compareTables(before, after *Document) []TableChange {
 	for _, t := range old {
 		other(t, 0)
 	}
+	if !covers(before, after) || !covers(after, before) || len(before.Tables) == 0 || len(after.Tables) == 0 {
+		clear(programs)
+	}
+	if judged(before) != judged(after) { // scan --fds tells kinds apart that are one elsewhere
+		for i := range changes {
+			changes[i].Kinds = []KindChange{}
+		}
+		changes = slices.DeleteFunc(changes, func(c TableChange) bool { return c.Open.Old == c.Open.New })
+		clear(programs)
+	}
 	for name, sides := range programs {
 		if c := newTableChange(name, sides[0], sides[1]); c != nil {
 			changes = append(changes, *c)
@@ -236,10 +271,11 @@ func value(n *int) int {
 
 // programOf names the program of a process.
 func programOf(p Process) string {
+	exe := ""
 	if p.Exe != nil {
-		return path.Base(*p.Exe)
+		exe = *p.Exe
 	}
-	return p.Comm
+	return fdscan.ProgramName(exe, p.Comm, p.Cmdline)
 }
 
 // newTableChange is nil when nothing has changed.
@@ -295,18 +331,31 @@ func compareListening(before, after []Socket) []ListeningChange {
 		}
 	}
 	slices.SortFunc(changes, func(a, b ListeningChange) int {
-		return cmp.Or(cmp.Compare(b.New-b.Old, a.New-a.Old), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(endpointWord(a.Local), endpointWord(b.Local)), cmp.Compare(a.State, b.State))
+		came := func(c ListeningChange) int { return cmp.Compare(c.Old, c.New) }
+		return cmp.Or(came(a)-came(b), cmp.Compare(a.Protocol, b.Protocol), compareEndpoints(a.Local, b.Local), cmp.Compare(a.State, b.State))
 	})
 	return changes
 }
 
-// compareConnections counts connections by their state.
+// compareEndpoints orders ports by their number, and what has none by its name.
+func compareEndpoints(a, b Endpoint) int {
+	port := func(e Endpoint) uint16 {
+		if e.Port == nil {
+			return 0
+		}
+		return *e.Port
+	}
+	return cmp.Or(cmp.Compare(port(a), port(b)), cmp.Compare(endpointWord(a), endpointWord(b)))
+}
+
+// compareConnections counts connections in the namespace of the caller by their
+// state.
 func compareConnections(before, after []Socket) []ConnectionChange {
 	type key struct{ protocol, state string }
 	found := map[key]Change{}
 	for side, sockets := range [][]Socket{before, after} {
 		for _, s := range sockets {
-			if s.Protocol == nil || s.State == "LISTEN" || s.State == "BOUND" {
+			if s.Protocol == nil || !s.NetNSIsMine || s.State == "LISTEN" || s.State == "BOUND" {
 				continue
 			}
 			k := key{*s.Protocol, s.State}

@@ -40,7 +40,10 @@ func WriteDiff(w io.Writer, d *Diff, s Style) error {
 	p.diffSockets(d)
 	p.line("")
 	if len(d.NotCompared) > 0 {
-		p.say(p.paint.yellow.Sprint, "not compared: "+strings.Join(d.NotCompared, ", ")+": could not be checked for both reports")
+		p.say(p.paint.yellow.Sprint, "not compared: "+strings.Join(d.NotCompared, ", ")+": could not be checked for both reports, or for all that they are about")
+	}
+	if !d.SameQuestion {
+		p.say(p.paint.yellow.Sprint, "the reports were asked different things: what only one of them could tell is left out")
 	}
 	for _, side := range []struct {
 		name string
@@ -56,7 +59,7 @@ func WriteDiff(w io.Writer, d *Diff, s Style) error {
 }
 
 func sideText(s Side) string {
-	return fmt.Sprintf("%s of %s, Linux %s, %s", s.Command, cmp.Or(s.Host.Name, "a host without a name"), s.Host.Kernel, s.TakenAt)
+	return fmt.Sprintf("%s of %s, Linux %s, %s", Printable(strings.TrimSpace(s.Command+" "+askedText(s))), cmp.Or(s.Host.Name, "a host without a name"), s.Host.Kernel, s.TakenAt)
 }
 
 // apartText says how much later the new report is, and whether pids mean the same

@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func day(later time.Duration, build func(m *machine)) *report.Document {
 	m := newMachine("18080")
 	build(m)
 	r := m.answer()
-	r.Command, r.Answer = "scan", nil
+	r.Command, r.Answer, r.Query = "scan", nil, nil
 	r.Outcome.TakenAt = taken.Add(later)
 	return report.NewDocument(r)
 }
@@ -40,12 +41,12 @@ func yesterday() *report.Document {
 		s := m.listen("0.0.0.0:18080")
 		server := m.process(4180, "/srv/server", serves(s))
 		hold(s, server, 5, false)
-		m.table(server, map[string]int{"socket": 4, "pipe": 2, "regular": 7})
+		m.table(server, map[string]int{"socket": 4, "pipe": 2, "file": 7})
 		for pid := range 3 {
 			m.table(m.process(500+pid, "/usr/sbin/worker"), map[string]int{"socket": 10})
 		}
-		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"regular": 3})
-		m.table(m.process(950, "/usr/bin/brief"), map[string]int{"regular": 3})
+		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"file": 3})
+		m.table(m.process(950, "/usr/bin/brief"), map[string]int{"file": 3})
 		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50000"), server, 6, false)
 	})
 }
@@ -56,11 +57,11 @@ func today() *report.Document {
 		server := m.process(4180, "/srv/server", serves(s))
 		hold(s, server, 5, false)
 		hold(s, m.process(4502, "sleep 3600", child(server), waits("clock_nanosleep")), 5, false)
-		m.table(server, map[string]int{"socket": 5, "pipe": 802, "regular": 6})
+		m.table(server, map[string]int{"socket": 5, "pipe": 802, "file": 6})
 		for pid := range 4 {
 			m.table(m.process(600+pid, "/usr/sbin/worker"), map[string]int{"socket": 11})
 		}
-		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"regular": 3})
+		m.table(m.process(900, "/usr/bin/steady"), map[string]int{"file": 3})
 		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50000"), server, 6, false)
 		hold(m.socket(fdscan.TCP, fdscan.CloseWait, "127.0.0.1:18080", "127.0.0.1:50001"), server, 7, false)
 		hold(m.listen("[::1]:18080"), server, 9, true)
@@ -228,5 +229,180 @@ func TestReadDocumentErrors(t *testing.T) {
 	later := strings.Replace(strings.Replace(whole, `"schema_version": "1.0"`, `"schema_version": "1.9"`, 1), `"findings": [`, `"more": 1, "findings": [`, 1)
 	if _, err := report.ReadDocument([]byte(later)); err != nil {
 		t.Errorf("a later version of the same major number: %v", err)
+	}
+}
+
+// What only one of two reports was asked about is neither new nor gone.
+func TestDiffOfOtherQuestions(t *testing.T) {
+	const ours, theirs = "ours", "theirs"
+	pid := func(pid int, program string) report.Asked {
+		return report.Asked{PIDs: []int{pid}, Programs: []string{program}}
+	}
+	listener := func(port uint16) report.Socket {
+		tcp, address := "tcp", "127.0.0.1"
+		return report.Socket{Protocol: &tcp, State: "LISTEN", Local: report.Endpoint{Address: &address, Port: &port}, NetNSIsMine: true}
+	}
+	connection := func(mine bool) report.Socket {
+		s := listener(8080)
+		s.State, s.NetNSIsMine = "ESTABLISHED", mine
+		return s
+	}
+	// Each side has a finding, a listener, a connection and a process of its own.
+	document := func(side string, change func(d *report.Document)) *report.Document {
+		d := &report.Document{Findings: []report.Finding{{Rule: "FD101", Severity: "error", Fingerprint: side}}}
+		d.Command, d.Evaluated, d.Host.BootID = "scan", []string{"FD101"}, "boot"
+		d.Sockets = []report.Socket{listener(uint16(8000 + len(side))), connection(true)}
+		if side == theirs {
+			d.Sockets = append(d.Sockets, connection(true), connection(false))
+		}
+		d.Tables = []report.Table{{PID: len(side), Open: 1, Kinds: map[string]int{"pipe": 1}, Process: report.Process{PID: len(side), Comm: side}}}
+		change(d)
+		return d
+	}
+	asked := func(a report.Asked) func(*report.Document) { return func(d *report.Document) { d.Asked = a } }
+	query := func(words ...string) func(*report.Document) { return func(d *report.Document) { d.Query = words } }
+	conns := func(all bool) func(*report.Document) {
+		return func(d *report.Document) { d.Command, d.Asked.All = "conns", all }
+	}
+	everything := func(*report.Document) {}
+	for name, tt := range map[string]struct {
+		before, after func(d *report.Document)
+		// What is compared: new findings, findings that are gone, tables that came
+		// or went, listeners, connections.
+		want string
+	}{
+		"everything":              {everything, everything, "new gone tables listeners"},
+		"one process, then all":   {asked(pid(4, "web")), everything, "gone"},
+		"all, then one process":   {everything, asked(pid(4, "web")), "new"},
+		"the same process":        {asked(pid(4, "web")), asked(pid(4, "web")), "new gone tables listeners"},
+		"its program, restarted":  {asked(pid(4, "web")), asked(pid(5, "web")), "new gone tables listeners"},
+		"another program":         {asked(pid(4, "web")), asked(pid(5, "cron")), ""},
+		"a process that is gone":  {asked(pid(4, "web")), asked(report.Asked{PIDs: []int{5}}), ""},
+		"one port, then another":  {query("8080"), query("8081"), ""},
+		"one port, then two":      {query("8080"), query("8081", "8080"), "gone"},
+		"all, then one port":      {everything, query("8080"), "new"},
+		"other limits":            {everything, asked(report.Asked{Limits: []string{"--pile 3"}}), ""},
+		"the same other limits":   {asked(report.Asked{Limits: []string{"--pile 3"}}), asked(report.Asked{Limits: []string{"--pile 3"}}), "new gone tables listeners"},
+		"all connections":         {conns(true), conns(true), "new gone tables listeners connections"},
+		"those that are not well": {conns(false), conns(false), "new gone tables"},
+		"another command":         {everything, conns(true), "new gone tables"},
+		"nothing judged before":   {func(d *report.Document) { d.Evaluated = nil }, everything, "gone"},
+		"starved before": {func(d *report.Document) {
+			d.Evaluated, d.NotEvaluated = nil, []report.Unevaluated{{Rule: "FD101"}}
+		}, everything, "gone tables listeners"},
+		"a command, then the machine": {func(d *report.Document) { d.Run = &report.Run{} }, everything, ""},
+		"no tables before":            {func(d *report.Document) { d.Tables = nil }, everything, "new gone listeners"},
+	} {
+		before, after := document(ours, tt.before), document(theirs, tt.after)
+		d := report.Compare("", before, after)
+		var got []string
+		for _, part := range []struct {
+			name string
+			n    int
+		}{{"new", len(d.Appeared)}, {"gone", len(d.Gone)}, {"tables", len(d.Tables)}, {"listeners", len(d.Listening)}, {"connections", len(d.Connections)}} {
+			if part.n > 0 {
+				got = append(got, part.name)
+			}
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: compared %q, want %q", name, got, tt.want)
+		}
+		if left := len(d.Appeared) == 0 || len(d.Gone) == 0; left != slices.Contains(d.NotCompared, "FD101") && name != "nothing judged before" {
+			t.Errorf("%s: not compared: %v", name, d.NotCompared)
+		}
+		var page strings.Builder
+		if err := report.WriteDiff(&page, d, report.Style{}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(page.String(), "asked different things") == d.SameQuestion {
+			t.Errorf("%s: same question: %v\n%s", name, d.SameQuestion, page.String())
+		}
+		for _, c := range d.Connections { // of this namespace only
+			if c.Old != 1 || c.New != 2 {
+				t.Errorf("%s: %+v", name, c)
+			}
+		}
+	}
+}
+
+// Every format says what was asked about.
+func TestQuestionIsTold(t *testing.T) {
+	m := newMachine("18080")
+	r := m.answer()
+	r.Query = []string{"18080"}
+	r.Outcome.Processes[4180] = &fdscan.Process{PID: 4180, Exe: "/srv/server"}
+	r.Outcome.Asked = inspect.Scope{PIDs: []int{4180, 77}, Limits: []string{"--pile 3"}}
+	for format, want := range map[string]string{
+		"json": `"asked": {
+    "pids": [
+      4180,
+      77
+    ],
+    "programs": [
+      "server"
+    ],
+    "limits": [
+      "--pile 3"
+    ],
+    "all": false
+  }`,
+		"junit":    `<property name="query" value="18080 -p 4180 -p 77 --pile 3"></property>`,
+		"markdown": "# stray who 18080 -p 4180 -p 77 --pile 3\n",
+	} {
+		if text := render(t, r, format, report.Style{}); !strings.Contains(text, want) {
+			t.Errorf("%s lacks %s:\n%s", format, want, text)
+		}
+	}
+}
+
+// Listeners that came are before those that went, by protocol and port, however
+// many share an address.
+func TestOrderOfListeners(t *testing.T) {
+	listener := func(protocol, address string, port uint16) report.Socket {
+		s := report.Socket{Protocol: &protocol, State: "LISTEN", NetNSIsMine: true}
+		if protocol == "unix" {
+			s.Local.Path = &address
+		} else {
+			s.Local = report.Endpoint{Address: &address, Port: &port}
+		}
+		return s
+	}
+	some := []report.Socket{
+		listener("unix", "/run/x", 0), listener("tcp", "0.0.0.0", 10_000), listener("tcp", "0.0.0.0", 10_000), listener("tcp", "0.0.0.0", 9000), listener("udp", "0.0.0.0", 53),
+	}
+	for name, sides := range map[string][2][]report.Socket{"came": {nil, some}, "went": {some, nil}} {
+		var documents [2]report.Document
+		for i := range documents {
+			documents[i].Command, documents[i].Evaluated, documents[i].Sockets = "scan", []string{"FD101"}, append(sides[i], listener("tcp", "::1", uint16(1+i)))
+		}
+		var got []string
+		for _, c := range report.Compare("", &documents[0], &documents[1]).Listening {
+			word := c.Protocol
+			if c.Local.Port != nil {
+				word = fmt.Sprintf("%s:%d", word, *c.Local.Port)
+			}
+			got = append(got, word)
+		}
+		want := map[string]string{"came": "tcp:2 tcp:9000 tcp:10000 udp:53 unix tcp:1", "went": "tcp:2 tcp:1 tcp:9000 tcp:10000 udp:53 unix"}[name]
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+	}
+}
+
+// A list of descriptors tells kinds apart that are one where they are judged: that
+// is no growth.
+func TestDiffOfListAndScan(t *testing.T) {
+	document := func(evaluated []string, open int, kinds map[string]int) *report.Document {
+		d := &report.Document{Tables: []report.Table{{PID: 4, Open: open, Kinds: kinds, Process: report.Process{PID: 4, Comm: "web"}}}}
+		d.Command, d.Host.BootID, d.Evaluated = "scan", "boot", evaluated
+		return d
+	}
+	list := document(nil, 3, map[string]int{"character": 3})
+	if d := report.Compare("", list, document([]string{"FD101"}, 3, map[string]int{"regular": 3})); len(d.Tables) != 0 {
+		t.Errorf("%+v", d.Tables)
+	}
+	if d := report.Compare("", list, document([]string{"FD101"}, 5, map[string]int{"regular": 5})); len(d.Tables) != 1 || len(d.Tables[0].Kinds) != 0 || d.Tables[0].Open.New != 5 {
+		t.Errorf("%+v", d.Tables)
 	}
 }

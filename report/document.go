@@ -2,6 +2,7 @@ package report
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"stray/fdscan"
@@ -40,6 +41,7 @@ type Summary struct {
 	TakenAt       string   `json:"taken_at"`
 	Host          Host     `json:"host"`
 	Query         []string `json:"query"`
+	Asked         Asked    `json:"asked"`
 	// Verdict is that of who; null for other commands.
 	Verdict *string `json:"verdict"`
 	// Complete reports that nothing which could change the answer was out of
@@ -50,6 +52,19 @@ type Summary struct {
 	// Evaluated are the ids of the rules that were checked.
 	Evaluated    []string      `json:"evaluated"`
 	NotEvaluated []Unevaluated `json:"not_evaluated"`
+}
+
+// Asked is what the question was limited to, besides the targets in the query.
+type Asked struct {
+	// PIDs are the processes that were named; empty for all.
+	PIDs []int `json:"pids"`
+	// Programs are the names of their programs, sorted: what the same question is
+	// about after a restart.
+	Programs []string `json:"programs"`
+	// Limits are flags for limits of connections that were not the usual ones.
+	Limits []string `json:"limits"`
+	// All reports that sockets with which nothing is wrong are in the report too.
+	All bool `json:"all"`
 }
 
 // Tool is the program that made a Document.
@@ -248,7 +263,7 @@ func NewDocument(r *Result) *Document {
 	d := &Document{
 		Summary: Summary{
 			SchemaVersion: SchemaVersion, Tool: Tool{"stray", r.Version}, Command: r.Command,
-			TakenAt: o.TakenAt.Format(time.RFC3339), Host: newHost(o.Host), Query: list(r.Query, text), Complete: o.Complete,
+			TakenAt: o.TakenAt.Format(time.RFC3339), Host: newHost(o.Host), Query: list(r.Query, text), Asked: newAsked(o), Complete: o.Complete,
 			Bind: []Bind{}, Explained: []Explained{}, Evaluated: list(o.Evaluated, func(r *inspect.Rule) string { return r.ID }),
 			NotEvaluated: list(o.NotEvaluated, func(u inspect.Unevaluated) Unevaluated { return Unevaluated{u.Rule.ID, text(u.Because)} }),
 		},
@@ -270,6 +285,18 @@ func NewDocument(r *Result) *Document {
 		d.Explained = list(sortedStates(a.Explained), func(s fdscan.State) Explained { return Explained{string(s), a.Explained[s]} })
 	}
 	return d
+}
+
+func newAsked(o *inspect.Outcome) Asked {
+	a := Asked{list(o.Asked.PIDs, func(pid int) int { return pid }), []string{}, list(o.Asked.Limits, text), o.Asked.All}
+	for _, pid := range o.Asked.PIDs {
+		if p := o.Processes[pid]; p != nil {
+			a.Programs = append(a.Programs, programOf(newProcess(p)))
+		}
+	}
+	slices.Sort(a.Programs)
+	a.Programs = slices.Compact(a.Programs)
+	return a
 }
 
 func newRun(r *inspect.Run) *Run {

@@ -30,6 +30,7 @@ type Descriptor struct {
 	Details   []Detail `json:"details"`
 	Locks     []Lock   `json:"locks"`
 	Peers     []Peer   `json:"peers"`
+	MorePeers int      `json:"more_peers"` // besides those, which are not named
 	// Socket is what the tables say, or the socket itself; null for other files,
 	// and for a socket of another family. Its holders are not looked for.
 	Socket *Socket `json:"socket"`
@@ -114,7 +115,7 @@ func newDescriptor(d *fdscan.Descriptor, process Process) Descriptor {
 		PID: d.Process.PID, TID: orNull(d.TID), FD: d.FD, Kind: d.Kind.Name, Link: orNull(text(d.Link)), Deleted: d.Deleted, Target: orNull(text(d.Target)),
 		Inode: orNull(d.Inode), Device: orNull(d.Device), Number: orNull(d.Number), MountID: orNull(d.MountID), CloseOnExec: d.CloseOnExec, Flags: list(d.FlagNames(), text), Pos: d.Pos, Size: d.Size, Allocated: d.Allocated,
 		Details: list(d.Details, func(f fdscan.Detail) Detail { return Detail{text(f.Name), text(f.Value)} }),
-		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), Error: orNull(text(d.Err)), Process: process,
+		Locks:   list(d.Locks, newLock), Peers: list(d.Peers, newPeer), MorePeers: d.MorePeers, Error: orNull(text(d.Err)), Process: process,
 		Description: orNull(d.Description),
 	}
 	if d.Socket != nil {

@@ -409,15 +409,37 @@ func TestMarkdownIsText(t *testing.T) {
 			}
 			table := strings.HasPrefix(line, "|")
 			plain := regexp.MustCompile(`\\[^A-Za-z0-9 ]`).ReplaceAllString(line, "")
+			plain = regexp.MustCompile("`[^`]+`").ReplaceAllString(plain, "")
 			if strings.ContainsAny(plain, "`*[]<>~&") || strings.Contains(plain, "://") || table && strings.Count(plain, "|") != 8 || !table && strings.Contains(plain, "|") {
 				t.Errorf("%s: line %q", name, line)
 			}
-			if head := regexp.MustCompile(`^#+ (stray (who|scan)|FD\d{3} |Not |Suppressed$)`); strings.HasPrefix(line, "#") && !head.MatchString(line) {
+			if head := regexp.MustCompile(`^#+ (stray (who|scan)|FD\d{3} |Not |Sockets$|Suppressed$)`); strings.HasPrefix(line, "#") && !head.MatchString(line) {
 				t.Errorf("%s: heading %q", name, line)
 			}
 		}
 		if blocks%2 != 0 {
 			t.Errorf("%s: %d ends of code blocks", name, blocks)
+		}
+	}
+}
+
+// What GitHub and GitLab make something of is in code, where nothing is left to
+// them, whatever is before it and behind it.
+func TestMarkdownCallsNobody(t *testing.T) {
+	r := results()["leak"]
+	for message, want := range map[string]string{
+		"pid 1 (@everyone) leaks":   "pid 1 `(@everyone)` leaks",
+		"@a @b":                     "`@a` `@b`",
+		"fixes #12, GH-7 and o/r#8": "fixes `#12,` `GH-7` and `o/r#8`",
+		"see www.example.org, !3":   "see `www.example.org,` `!3`",
+		"$x$ and $`y`$":             "`$x$` and `$`\\``y`\\``$`",
+		"a|@b|c":                    "`a`\\|`@b`\\|`c`",
+		"# 12 * @":                  "\\# 12 \\* @",
+		"unix:@x\ty":                "`unix:@x`\\\\`ty`",
+	} {
+		r.Outcome.Findings[0].Message = message
+		if text := render(t, r, "markdown", report.Style{}); !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("%q is not %q:\n%s", message, want, text)
 		}
 	}
 }
@@ -441,6 +463,31 @@ func TestEveryFormatTellsEveryFinding(t *testing.T) {
 					t.Errorf("%s as %s: %s is not told", name, f.Name, finding.Rule.ID)
 				}
 			}
+		}
+	}
+}
+
+// Findings come before sockets, which are there where they were asked for; of
+// either only so many that GitHub takes it for a summary.
+func TestMarkdownIsBounded(t *testing.T) {
+	r := results()["leak"]
+	finding, socket := r.Outcome.Findings[0], r.Outcome.Shown[0]
+	finding.Message = strings.Repeat("long ", 100)
+	for len(r.Outcome.Findings) < 10_000 {
+		r.Outcome.Findings = append(r.Outcome.Findings, finding)
+		r.Outcome.Shown = append(r.Outcome.Shown, socket)
+		r.Outcome.Suppressed = append(r.Outcome.Suppressed, inspect.Suppressed{Finding: finding, By: inspect.ByIgnore})
+	}
+	for _, format := range []string{"markdown", "github-summary"} {
+		text := render(t, r, format, report.Style{})
+		first, table := strings.Index(text, "\n## FD101 "), strings.Index(text, "\n| socket |")
+		if len(text) > 1<<19 || first < 0 || table < first || !strings.Contains(text, "\nand 9,900 more findings (-o json has them)\n") {
+			t.Errorf("%s: %d bytes, first finding at %d, sockets at %d", format, len(text), first, table)
+		}
+		scan := *r
+		scan.Command, scan.Answer = "scan", nil
+		if text := render(t, &scan, format, report.Style{}); strings.Contains(text, "| socket |") || !strings.Contains(text, "\n## FD101 ") {
+			t.Errorf("%s of scan:\n%.2000s", format, text)
 		}
 	}
 }

@@ -69,13 +69,18 @@ func (g *grid) remove(i int) {
 }
 
 // give takes columns out, one by one, as long as a terminal is too narrow for
-// the grid with so many columns for the elastic one. What is in the column that
-// keep names goes to the notes.
-func (g *grid) give(s Style, columns []string, keep, elastic string, least int) {
+// the grid with the elastic ones at their least. What is in the column that keep
+// names goes to the notes; "" for none.
+func (g *grid) give(s Style, columns []string, keep string, elastic ...squeeze) {
 	for _, name := range columns {
 		width, _ := g.measure(s.Headers)
-		i, e := slices.Index(g.header, name), slices.Index(g.header, elastic)
-		if s.Width == 0 || i < 0 || e < 0 || width-max(0, g.widest(e)-least) <= s.Width {
+		for _, e := range elastic {
+			if i := slices.Index(g.header, e.column); i >= 0 {
+				width -= max(0, g.widest(i)-e.least)
+			}
+		}
+		i := slices.Index(g.header, name)
+		if s.Width == 0 || i < 0 || width <= s.Width {
 			continue
 		}
 		for j, row := range g.rows {

@@ -82,7 +82,7 @@ func newJUnitSuite(r *Result) junitSuite {
 		Properties: []junitProperty{
 			{"stray.version", Printable(r.Version)},
 			{"kernel", Printable(o.Host.Kernel)},
-			{"query", Printable(strings.Join(r.Query, " "))},
+			{"query", Printable(r.question())},
 			{"complete", yesNo(o.Complete)},
 		},
 	}

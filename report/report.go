@@ -4,6 +4,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -32,6 +33,15 @@ type Result struct {
 // NewAnswer returns the result of who.
 func NewAnswer(version string, query []string, a *inspect.Answer) *Result {
 	return &Result{Version: version, Command: "who", Query: query, Outcome: &a.Outcome, Answer: a}
+}
+
+// question is what was asked, as it was written on the command line.
+func (r *Result) question() string {
+	words := slices.Clone(r.Query)
+	for _, pid := range r.Outcome.Asked.PIDs {
+		words = append(words, fmt.Sprintf("-p %d", pid))
+	}
+	return strings.Join(slices.Concat(words, r.Outcome.Asked.Limits), " ")
 }
 
 // Style is how a text format looks.

@@ -34,7 +34,7 @@ func (p *page) connections() error {
 			return err
 		}
 		if more := len(g.Sockets) - len(rows); more > 0 {
-			p.line("  and %d more (-o wide shows them)", more)
+			p.line("  and %s more (-o wide shows them)", thousands(more))
 		}
 	}
 	if p.blocks > 0 {
@@ -44,7 +44,8 @@ func (p *page) connections() error {
 	return nil
 }
 
-// few leaves of what is alike in a process so much that it can be read.
+// few leaves of what is alike in a process so much that it can be read, in the
+// order of the descriptors; the worst of what is alike are among it.
 func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
 	ids := func(s *inspect.Socket) (all string) {
 		for _, d := range s.Diagnoses {
@@ -52,9 +53,12 @@ func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
 		}
 		return all
 	}
-	alike := map[string]int{}
+	alike, order := map[string]int{}, map[string]int{}
 	for _, s := range sockets {
-		alike[ids(s)]++
+		id := ids(s)
+		if alike[id]++; alike[id] == 1 {
+			order[id] = len(order)
+		}
 	}
 	written := map[string]int{}
 	for _, s := range sockets {
@@ -64,6 +68,15 @@ func (p *page) few(sockets []*inspect.Socket) (rows []*inspect.Socket) {
 			rows = append(rows, s)
 		}
 	}
+	fd := func(s *inspect.Socket) int {
+		if len(s.Holders) == 0 {
+			return -1
+		}
+		return s.Holders[0].FD
+	}
+	slices.SortStableFunc(rows, func(a, b *inspect.Socket) int {
+		return cmp.Or(cmp.Compare(order[ids(a)], order[ids(b)]), cmp.Compare(fd(a), fd(b)))
+	})
 	return rows
 }
 
@@ -88,7 +101,7 @@ func (p *page) groupName(g inspect.Group) (name, facts string) {
 
 // connectionRows writes a row for each socket of one process.
 func (p *page) connectionRows(sockets []*inspect.Socket) error {
-	g := &grid{indent: "  ", elastic: []squeeze{{"LOCAL", 12, nil}, {"PEER", 14, nil}}}
+	g := &grid{indent: "  ", elastic: []squeeze{{"LOCAL", leastAddress, shortAddress}, {"PEER", leastAddress, shortAddress}}}
 	for _, c := range connectionColumns {
 		if !c.wide || p.wide {
 			g.header = append(g.header, c.name)
@@ -117,6 +130,10 @@ func (p *page) connectionRows(sockets []*inspect.Socket) error {
 		}
 	}
 	g.dropEmpty()
+	if !p.wide {
+		// The findings tell the worst of it; the ends tell one row from another.
+		g.give(p.style, []string{"KEEPALIVE", "TIMER", "ACK", "DATA", "RETRANS", "UNACKED", "DROPPED", "UNREAD", "UNSENT"}, "", g.elastic...)
+	}
 	if err := g.write(p, p.style); err != nil {
 		return err
 	}
@@ -128,6 +145,18 @@ func (p *page) connectionRows(sockets []*inspect.Socket) error {
 		}
 	}
 	return nil
+}
+
+// leastAddress is what any address and port of IPv4 takes.
+const leastAddress = 21
+
+// shortAddress cuts in the middle, which leaves the port.
+func shortAddress(s string) string {
+	const head, tail = 8, leastAddress - 8
+	if displayWidth(s) <= leastAddress {
+		return s
+	}
+	return cut(s, head) + display.TruncateLeft(s, displayWidth(s)-tail, "")
 }
 
 // subflowsOf are the subflows of an MPTCP connection as rows of their own.
@@ -187,8 +216,8 @@ var connectionColumns = []connectionColumn{
 		}
 		return fmt.Sprintf("%d of %d", s.Backlog.Queued, s.Backlog.Limit)
 	}},
-	{"DATA", false, ofTCP(func(t *fdscan.TCPInfo) string { return age(min(t.LastDataSent, t.LastDataRecv)) })},
-	{"ACK", false, ofTCP(func(t *fdscan.TCPInfo) string { return age(t.LastAckRecv) })},
+	{"DATA", false, ofPeer(func(t *fdscan.TCPInfo) string { return age(min(t.LastDataSent, t.LastDataRecv)) })},
+	{"ACK", false, ofPeer(func(t *fdscan.TCPInfo) string { return age(t.LastAckRecv) })},
 	{"UNACKED", false, func(s *inspect.Socket) string { _, n := inspect.Unsent(s.Socket); return sizeOrNone(n) }},
 	{"UNSENT", false, func(s *inspect.Socket) string { n, _ := inspect.Unsent(s.Socket); return sizeOrNone(n) }},
 	{"UNREAD", false, func(s *inspect.Socket) string { return sizeOrNone(uint64(s.Unread())) }},
@@ -198,7 +227,7 @@ var connectionColumns = []connectionColumn{
 		}
 		return number(uint64(s.Health.Memory.Drops))
 	}},
-	{"RETRANS", false, ofTCP(func(t *fdscan.TCPInfo) string { return number(uint64(t.TotalRetrans)) })},
+	{"RETRANS", false, ofTCP(func(t *fdscan.TCPInfo) string { return number(uint64(inspect.Retransmissions(t))) })},
 	{"TIMER", false, func(s *inspect.Socket) string {
 		if s.Timer == nil {
 			return ""
@@ -226,9 +255,9 @@ var connectionColumns = []connectionColumn{
 		}
 	}},
 	{"RTO", true, ofTCP(func(t *fdscan.TCPInfo) string { return t.RTO.Round(time.Millisecond).String() })},
-	{"RTT", true, ofTCP(func(t *fdscan.TCPInfo) string { return t.RTT.String() })},
+	{"RTT", true, ofPeer(func(t *fdscan.TCPInfo) string { return t.RTT.String() })},
 	{"CWND", true, ofTCP(func(t *fdscan.TCPInfo) string { return strconv.FormatUint(uint64(t.SndCwnd), 10) })},
-	{"WINDOW", true, ofTCP(func(t *fdscan.TCPInfo) string { return size(uint64(t.SndWnd)) })},
+	{"WINDOW", true, ofPeer(func(t *fdscan.TCPInfo) string { return size(uint64(t.SndWnd)) })},
 	{"HELD UP BY", true, ofTCP(func(t *fdscan.TCPInfo) string {
 		var by []string
 		if t.RwndLimited > 0 {
@@ -261,6 +290,18 @@ func ofTCP(cell func(*fdscan.TCPInfo) string) func(*inspect.Socket) string {
 			return ""
 		}
 		return cell(s.Health.TCP)
+	}
+}
+
+// ofPeer is a cell about what has passed between both ends: before the peer has
+// answered, the kernel counts from times and windows that never were.
+func ofPeer(cell func(*fdscan.TCPInfo) string) func(*inspect.Socket) string {
+	told := ofTCP(cell)
+	return func(s *inspect.Socket) string {
+		if s.State == fdscan.SynSent {
+			return ""
+		}
+		return told(s)
 	}
 }
 
@@ -297,9 +338,11 @@ func (p *page) sum() {
 	}
 	switch {
 	case wrong > 0:
-		p.say(nil, fmt.Sprintf("something is to be said of %d%s; looked at %s", wrong, which, looked))
+		p.say(nil, fmt.Sprintf("something is to be said of %s%s; looked at %s", thousands(wrong), which, looked))
 	case !p.outcome.Complete:
 		p.say(p.paint.yellow.Sprint, "nothing wrong was seen, but not everything could be looked at; looked at "+looked)
+	case p.narrowed && n.Connections+n.Listeners+n.Datagrams == 0:
+		p.say(p.paint.yellow.Sprint, "nothing was looked at: no socket is what was asked for")
 	case which != "":
 		p.say(p.paint.green.Sprint, "all is well with what was asked for; looked at "+looked)
 	default:
@@ -308,7 +351,7 @@ func (p *page) sum() {
 }
 
 // many counts things.
-func many(n int, noun string) string { return fmt.Sprintf("%d %s", n, plural(n, noun)) }
+func many(n int, noun string) string { return thousands(n) + " " + plural(n, noun) }
 
 func join(first string, more ...string) string {
 	return strings.Join(slices.Insert(more, 0, cmp.Or(first, "-")), "; ")

@@ -24,7 +24,7 @@ func (p *page) descriptors(listed []*fdscan.Descriptor) error {
 		for n < len(listed) && listed[n].Process.PID == t.Process.PID && listed[n].TID == t.TID {
 			n++
 		}
-		if n == 0 && (t.Open > 0 || len(p.outcome.PIDs) == 0) {
+		if n == 0 && (t.Open > 0 || len(p.outcome.Asked.PIDs) == 0) {
 			continue // none of the kinds that were asked for, or a kernel thread
 		}
 		if p.blocks > 0 {
@@ -101,7 +101,7 @@ func (p *page) table(descriptors []*fdscan.Descriptor, same map[uint64][]*fdscan
 	}
 	g.dropEmpty()
 	const leastTarget = 40
-	g.give(p.style, []string{"LOCKS", "FLAGS", "POS", "MODE"}, "LOCKS", "TARGET", leastTarget)
+	g.give(p.style, []string{"LOCKS", "FLAGS", "POS", "MODE"}, "LOCKS", squeeze{column: "TARGET", least: leastTarget})
 	g.join("TARGET", p.style)
 	return g.write(p, p.style)
 }
@@ -211,7 +211,6 @@ func peerTexts(d *fdscan.Descriptor, all bool) string {
 	var texts []string
 	for i, peer := range d.Peers {
 		if i == mostPeers && !all && len(d.Peers) > mostPeers+1 {
-			texts = append(texts, fmt.Sprintf("%d more", len(d.Peers)-mostPeers))
 			break
 		}
 		who := fmt.Sprintf("pid %d (%s)", peer.Process.PID, peer.Process.Comm)
@@ -226,16 +225,24 @@ func peerTexts(d *fdscan.Descriptor, all bool) string {
 	if len(texts) == 0 {
 		return ""
 	}
+	if more := len(d.Peers) + d.MorePeers - len(texts); more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
 	return "→ " + strings.Join(texts, ", ")
 }
 
+// mostSame is how many of them are written.
+const mostSame = 32
+
 // sameText names the other descriptors of this page that refer to the same open
-// file description.
+// file description: there may be thousands, each of which has all the others.
 func sameText(d *fdscan.Descriptor, same map[uint64][]*fdscan.Descriptor) string {
 	var texts []string
 	for _, other := range same[d.Description] {
 		switch {
 		case other == d:
+		case len(texts) == mostSame:
+			return strings.Join(texts, ", ") + fmt.Sprintf(", %d more", len(same[d.Description])-1-mostSame)
 		case other.Process == d.Process && other.TID == d.TID:
 			texts = append(texts, fmt.Sprintf("fd %d", other.FD))
 		default:

@@ -278,6 +278,8 @@ func purposeOf(command string) string {
 		return "a second look makes it certain"
 	case strings.HasPrefix(command, "kill -CONT "):
 		return "lets the peer go on"
+	case strings.HasPrefix(command, "stray close --rule "):
+		return "drops them in that process, with a plan first"
 	case strings.HasPrefix(command, "stray close "):
 		return "drops it in that process, with a plan first"
 	case strings.HasPrefix(command, "stray scan --fds "):

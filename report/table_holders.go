@@ -73,8 +73,14 @@ func (p *page) evidence(s *inspect.Socket) {
 	}
 }
 
+// commandLine is the arguments of a process as one text. Where setproctitle(3) has
+// written over them, what is left of their room is empty arguments or blanks.
+func commandLine(process *fdscan.Process) string {
+	return strings.TrimRight(strings.Join(process.Cmdline, " "), " ")
+}
+
 func (p *page) command(process *fdscan.Process) string {
-	command := strings.Join(process.Cmdline, " ")
+	command := commandLine(process)
 	switch {
 	case command == "":
 		return "[" + process.Comm + "]"

@@ -123,7 +123,7 @@ func (p *page) lookedAt() string {
 	}
 	text := fmt.Sprintf("scanned %s %s, %s %s, %s %s", thousands(len(processes)), plurals(len(processes), "process", "processes"),
 		thousands(descriptors), plural(descriptors, "descriptor"), thousands(ports), plurals(ports, "listener or bound socket", "listeners and bound sockets"))
-	if n := p.outcome.Looked.Connections; len(p.outcome.PIDs) == 0 && n > 0 {
+	if n := p.outcome.Looked.Connections; len(p.outcome.Asked.PIDs) == 0 && n > 0 {
 		text += fmt.Sprintf(", %s %s", thousands(n), plural(n, "connection"))
 	}
 	return text

@@ -8,7 +8,8 @@ import (
 )
 
 // tsvDescriptorColumns are those of a list of descriptors, permanent as
-// tsvColumns are. Peers are PID:FD, or PID/TID:FD, locks TYPE:ACCESS:PID:START:END, and details
+// tsvColumns are. Peers are PID:FD, or PID/TID:FD, and +N for N more,
+// locks TYPE:ACCESS:PID:START:END, and details
 // NAME=VALUE; commas separate several, and semicolons details.
 var tsvDescriptorColumns = []string{
 	"pid", "tid", "fd", "kind", "mode", "cloexec", "flags", "pos", "size", "allocated", "inode", "device", "mount", "deleted", "link", "target", "peers", "locks",
@@ -27,11 +28,19 @@ func descriptorCells(d *fdscan.Descriptor) []string {
 	return []string{
 		strconv.Itoa(p.PID), number(uint64(d.TID)), strconv.Itoa(d.FD), d.Kind.Name, accessText(d), cloexec, strings.Join(statusFlags(d), "|"), pos,
 		bytesText(d.Size), bytesText(d.Allocated), number(d.Inode), deviceText(d.Device), number(uint64(d.MountID)), yesNo(d.Deleted), d.Link, d.Target,
-		joined(d.Peers, ",", peerCell),
+		peersCell(d),
 		joined(d.Locks, ",", lockCell),
 		number(d.Description), joined(d.Details, ";", func(f fdscan.Detail) string { return f.Name + "=" + f.Value }), d.Err,
 		strconv.FormatUint(uint64(p.UID), 10), p.User, p.Comm, p.Exe,
 	}
+}
+
+func peersCell(d *fdscan.Descriptor) string {
+	text := joined(d.Peers, ",", peerCell)
+	if d.MorePeers > 0 {
+		text += ",+" + strconv.Itoa(d.MorePeers)
+	}
+	return text
 }
 
 func peerCell(p fdscan.Peer) string {

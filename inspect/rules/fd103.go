@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -26,7 +27,9 @@ reload (nginx and php-fpm on USR2, socket activation), need it inheritable.
 
 Not reported: a descriptor that came by socket activation or was named in
 arguments or environment, which has to survive exec to arrive at all; and a
-descriptor that the process's own workers serve across exec.`,
+descriptor that the process's own workers serve across exec. Nor is a holder
+accused whose ancestor of the same name may not be read, as the master of a
+server is for other users: it may have opened the listener.`,
 	Cures: []inspect.Cure{
 		{
 			Language: "C",
@@ -83,8 +86,15 @@ server.close_on_exec = true`,
 			if s.State != fdscan.Listen || h.Origin.Kind != inspect.Opened || !inheritable(s, h.Process) {
 				return
 			}
+			opened := "opened"
+			switch master, doubt := unreadOpener(v, h); {
+			case master != nil:
+				return
+			case doubt:
+				opened = "probably opened"
+			}
 			severity := inspect.Note
-			message := fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s): the next program that it starts inherits it", who(h.Process), s.Address(), descriptors(s, h.Process, anyDescriptor))
+			message := fmt.Sprintf("%s %s the listener %s without FD_CLOEXEC (%s): the next program that it starts inherits it", who(h.Process), opened, s.Address(), descriptors(s, h.Process, anyDescriptor))
 			for _, heir := range s.Holders {
 				switch {
 				case heir.Origin.From != h.Process || heir.Origin.Kind != inspect.Execed && !servesAcrossExec(heir, h):
@@ -92,7 +102,7 @@ server.close_on_exec = true`,
 					return // it has to be inheritable
 				case heir.Origin.Leak:
 					severity = inspect.Warning
-					message = fmt.Sprintf("%s opened the listener %s without FD_CLOEXEC (%s), and %s has inherited it", who(h.Process), s.Address(), descriptors(s, h.Process, anyDescriptor), who(heir.Process))
+					message = fmt.Sprintf("%s %s the listener %s without FD_CLOEXEC (%s), and %s has inherited it", who(h.Process), opened, s.Address(), descriptors(s, h.Process, anyDescriptor), who(heir.Process))
 				}
 			}
 			f := inspect.NewFinding(r, s, h, message)
@@ -106,8 +116,45 @@ server.close_on_exec = true`,
 		})
 		return findings
 	},
-	Starved: unreadListener,
+	Starved: func(v *inspect.View) (why string) {
+		eachPortHolder(v, func(s *inspect.Socket, h *inspect.Holder) {
+			if s.State != fdscan.Listen || h.Origin.Kind != inspect.Opened || !inheritable(s, h.Process) {
+				return
+			}
+			if master, _ := unreadOpener(v, h); master != nil {
+				why = fmt.Sprintf("%s, which could not be read, may have opened %s", who(master), s.Describe())
+			}
+		})
+		return cmp.Or(unreadListener(v), why)
+	},
 })
+
+// unreadOpener returns the ancestor of a holder that has probably opened what it
+// has: one of the same name whose descriptors could not be read. It is nil when
+// there is none; doubt reports that another may have, who could not be read or not
+// even be seen.
+func unreadOpener(v *inspect.View, h *inspect.Holder) (master *fdscan.Process, doubt bool) {
+	unread := map[int]bool{}
+	for _, g := range v.Gaps {
+		if g.Scope == fdscan.ScopeHolders {
+			unread[g.PID] = true // 0 for those that cannot be seen
+		}
+	}
+	if h.Origin.Certain || len(unread) == 0 {
+		return nil, false
+	}
+	doubt = unread[0]
+	for q := v.Parent(h.Process); q != nil; q = v.Parent(q) {
+		switch {
+		case !unread[q.PID]:
+		case q.Comm == h.Process.Comm:
+			return q, true
+		default:
+			doubt = true
+		}
+	}
+	return nil, doubt
+}
 
 // lacking lists the descriptors by which p holds s that lack FD_CLOEXEC, and says
 // so: "fd 5 lacks", "fd 5 and 9 lack".

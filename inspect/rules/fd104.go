@@ -31,8 +31,9 @@ privileges work like that. A holder is named here when its lack of use shows:
   its own waits on this one.
 
 Not reported: a process that waits for a child (sshd, inetd), or that waits on
-other descriptors without serving the listener; what arguments or environment
-hand over; what is standard input or output.`,
+other descriptors without serving the listener; what a program has by exec from
+one that does nothing but wait for its end, as a shell does; what arguments or
+environment hand over; what is standard input or output.`,
 	Cures: []inspect.Cure{
 		{
 			Language: "C", Text: "after fork, close in the parent what the child serves, and in the child what it does not; accept with SOCK_CLOEXEC, so that no program gets it by exec.",
@@ -50,23 +51,30 @@ hand over; what is standard input or output.`,
 	},
 	Needs: inspect.SightSockets,
 	Check: func(r *inspect.Rule, v *inspect.View) (findings []inspect.Finding) {
+		type key struct {
+			process *fdscan.Process
+			why     string
+		}
+		index := map[key]*keptConnections{}
 		var kept []*keptConnections
+		listeners := listenersByPort(v)
 		for _, s := range v.Sockets {
 			if s.IsPort() || !s.Protocol.Stream() || s.Remote.Port == 0 {
 				continue
 			}
 			for i, h := range s.Holders {
-				why := uselessCopy(v, s, h)
+				why, user := uselessCopy(listeners[s.Local.Port], s, h)
 				sameProcess := func(o *inspect.Holder) bool { return o.Process == h.Process }
 				if why == "" || slices.ContainsFunc(s.Holders[:i], sameProcess) {
 					continue
 				}
-				alike := func(k *keptConnections) bool { return k.holder.Process == h.Process && k.why == why }
-				if i := slices.IndexFunc(kept, alike); i >= 0 {
-					kept[i].count++
-				} else {
-					kept = append(kept, &keptConnections{s, h, why, 1})
+				k := index[key{h.Process, why}]
+				if k == nil {
+					k = &keptConnections{socket: s, holder: h, why: why, user: user}
+					index[key{h.Process, why}] = k
+					kept = append(kept, k)
 				}
+				k.count++
 			}
 		}
 		for _, k := range kept {
@@ -77,59 +85,82 @@ hand over; what is standard input or output.`,
 		return findings
 	},
 	Starved: func(v *inspect.View) string {
-		if slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool { return !s.IsPort() && len(s.Holders) > 0 }) {
+		if v.Sight&inspect.SightTables != 0 || slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool { return !s.IsPort() && len(s.Holders) > 0 }) {
 			return inspect.UnreadHolders(v.Snapshot)
 		}
 		return ""
 	},
 })
 
+// Why a process has no use for a connection. The last two name who has.
+const (
+	cameAcrossExec = "it came across exec, and the program has no use for it"
+	acceptsNothing = "it is a copy that fork made, and accepts nothing"
+	usedByAnother  = "it is a copy that fork made; %s uses it"
+	servedByChild  = "its child, %s, serves it"
+)
+
 // keptConnections are connections that a process keeps for one reason.
 type keptConnections struct {
 	socket *inspect.Socket // the first
 	holder *inspect.Holder
 	why    string
+	user   *fdscan.Process // of the first; nil where why names nobody
 	count  int
 }
 
 func (k *keptConnections) message() string {
-	what := "the connection"
+	what, why := "the connection", k.why
 	if k.count > 1 {
 		what = fmt.Sprintf("%d connections, among them", k.count)
 	}
-	return fmt.Sprintf("%s keeps %s %s by %s: %s", who(k.holder.Process), what, k.socket.Ends(), descriptors(k.socket, k.holder.Process, anyDescriptor), k.why)
+	if k.user != nil {
+		why = fmt.Sprintf(k.why, who(k.user))
+	}
+	return fmt.Sprintf("%s keeps %s %s by %s: %s", who(k.holder.Process), what, k.socket.Ends(), descriptors(k.socket, k.holder.Process, anyDescriptor), why)
 }
 
-// uselessCopy says why a holder has no use for a connection; "" when that does
-// not show.
-func uselessCopy(v *inspect.View, s *inspect.Socket, h *inspect.Holder) string {
+// uselessCopy says why a holder has no use for a connection, and which process
+// has; "" when that does not show. listeners are those of the connection's port.
+func uselessCopy(listeners []*inspect.Socket, s *inspect.Socket, h *inspect.Holder) (why string, user *fdscan.Process) {
 	used := func(o *inspect.Holder) bool {
 		return o.Process != h.Process && o.Serving == inspect.Serves && !slices.Contains(h.SharesTableWith, o.Process.PID)
 	}
 	i := slices.IndexFunc(s.Holders, used)
 	switch {
-	case h.FD <= 2:
-		return ""
+	case h.FD <= 2, h.Origin.Kind == inspect.Execed && waitsForChildren(h.Origin.From):
+		return "", nil
 	case h.Origin.Leak && h.Origin.Kind == inspect.Execed:
-		return "it came across exec, and the program has no use for it"
+		return cameAcrossExec, nil
 	case h.Origin.Leak:
-		return "it is a copy that fork made, and accepts nothing"
+		return acceptsNothing, nil
 	case i < 0:
-		return ""
+		return "", nil
 	case h.Origin.Kind == inspect.Forked && h.Serving == inspect.Idle:
-		return fmt.Sprintf("it is a copy that fork made; %s uses it", who(s.Holders[i].Process))
+		return usedByAnother, s.Holders[i].Process
 	}
 	heir := s.Holders[i]
-	if heir.Origin.From == h.Process && h.Serving.No() && servesListenerOf(v, s, h.Process) {
-		return fmt.Sprintf("its child, %s, serves it", who(heir.Process))
+	if heir.Origin.From == h.Process && h.Serving.No() && servesListenerOf(listeners, s, h.Process) {
+		return servedByChild, heir.Process
 	}
-	return ""
+	return "", nil
+}
+
+// listenersByPort are the listeners of the internet families.
+func listenersByPort(v *inspect.View) map[uint16][]*inspect.Socket {
+	listeners := map[uint16][]*inspect.Socket{}
+	for _, s := range v.Sockets {
+		if s.State == fdscan.Listen && s.Local.Port != 0 {
+			listeners[s.Local.Port] = append(listeners[s.Local.Port], s)
+		}
+	}
+	return listeners
 }
 
 // servesListenerOf reports that p waits for connections on the listener that
 // takes those of c's kind.
-func servesListenerOf(v *inspect.View, c *inspect.Socket, p *fdscan.Process) bool {
-	return slices.ContainsFunc(v.Sockets, func(s *inspect.Socket) bool {
+func servesListenerOf(listeners []*inspect.Socket, c *inspect.Socket, p *fdscan.Process) bool {
+	return slices.ContainsFunc(listeners, func(s *inspect.Socket) bool {
 		return s.Accepts(c.Socket) && slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return h.Process == p && h.Serving == inspect.Serves })
 	})
 }

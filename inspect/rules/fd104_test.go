@@ -30,12 +30,37 @@ func TestFD104(t *testing.T) {
 		m.socket(connection(100, "10.0.0.1:5000"), holder(server, 4, true), holder(child, 4, true))
 		m.says(t, "FD104 warning 10: pid 10 (server) keeps the connection 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: its child, pid 11 (server), serves it")
 	})
+	t.Run("a server keeps what its children serve, each another", func(t *testing.T) {
+		server := waiting(process(10, 1, "server"), 99)
+		m := newMachine(server)
+		m.socket(fdscan.Socket{State: fdscan.Listen, Inode: 99, Local: at("0.0.0.0:80")}, holder(server, 3, true))
+		for i := range 3 {
+			child := waiting(copied(process(11+i, 10, ""), server), uint64(100+i))
+			m.Processes[child.PID] = child
+			m.socket(connection(uint64(100+i), "10.0.0.1:5000"), holder(server, 4+i, true), holder(child, 4+i, true))
+		}
+		m.says(t, "FD104 warning 10: pid 10 (server) keeps 3 connections, among them 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: its child, pid 11 (server), serves it")
+	})
 	t.Run("separated privileges", func(t *testing.T) {
 		monitor := waiting(process(10, 1, "server"), 98)
 		child := waiting(copied(process(11, 10, ""), monitor), 100)
 		m := newMachine(monitor, child)
 		m.socket(connection(100, "10.0.0.1:5000"), holder(monitor, 4, true), holder(child, 4, true))
 		m.says(t)
+	})
+	t.Run("a program that came by exec", func(t *testing.T) {
+		const finding = "FD104 warning 11: pid 11 (sleep) keeps the connection 127.0.0.1:80 → 10.0.0.1:5000 by fd 4: it came across exec, and the program has no use for it"
+		shell, sleep := process(10, 1, "sh"), process(11, 10, "sleep")
+		sleep.Evidence.Imports = &fdscan.Imports{}
+		says := func(t *testing.T, want ...string) {
+			m := newMachine(shell, sleep)
+			m.socket(connection(100, "10.0.0.1:5000"), holder(shell, 4, false), holder(sleep, 4, false))
+			m.says(t, want...)
+		}
+		says(t, finding)
+		// A shell that waits for it closes nothing before it has ended.
+		shell.Evidence.Waits = []fdscan.Wait{{TID: 10, Call: "wait4", Kind: fdscan.WaitPassive}}
+		says(t)
 	})
 	t.Run("one table for two processes", func(t *testing.T) {
 		server := process(10, 1, "server")

@@ -70,12 +70,17 @@ nothing names needs an entry among the ignores.`,
 		if v.Run != nil {
 			return descriptorsCrossed(r, v)
 		}
+		judged := map[*fdscan.Socket]*inspect.Socket{}
+		for _, s := range v.Sockets {
+			judged[s.Socket] = s
+		}
+		harmless := func(d *fdscan.Descriptor) bool { return !isStray(v, judged[d.Socket], d) }
 		for rest := v.Descriptors; len(rest) > 0; {
 			n := 1
 			for n < len(rest) && rest[n].Process == rest[0].Process {
 				n++
 			}
-			findings = append(findings, carried(r, v, rest[:n])...)
+			findings = append(findings, carried(r, slices.DeleteFunc(slices.Clone(rest[:n]), harmless))...)
 			rest = rest[n:]
 		}
 		return findings
@@ -88,10 +93,9 @@ nothing names needs an entry among the ignores.`,
 	},
 })
 
-// carried makes a finding of those descriptors of one process that have crossed
-// an exec for nothing, one for each process that they come from.
-func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor) (findings []inspect.Finding) {
-	strays := slices.DeleteFunc(slices.Clone(descriptors), func(d *fdscan.Descriptor) bool { return !isStray(v, d) })
+// carried makes a finding of descriptors of one process that have crossed an exec
+// for nothing, one for each process that they come from.
+func carried(r *inspect.Rule, strays []*fdscan.Descriptor) (findings []inspect.Finding) {
 	for len(strays) > 0 {
 		first := strays[0]
 		fromAnother := func(d *fdscan.Descriptor) bool { return d.From != first.From }
@@ -108,7 +112,7 @@ func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor)
 			message = fmt.Sprintf("%s carries %d descriptors of %s across exec: %s", who(first.Process), n, who(first.From), enumerate(what))
 		}
 		f := inspect.NewProcessFinding(r, first.Process, first.FD, message, append(about, first.From.Comm)...)
-		f.Inode = first.Inode
+		f.Inode, f.Descriptors = first.Inode, same
 		for _, w := range what {
 			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
 		}
@@ -125,15 +129,15 @@ func carried(r *inspect.Rule, v *inspect.View, descriptors []*fdscan.Descriptor)
 var memoryDevices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
 // isStray reports a descriptor that has crossed an exec and that the program
-// does not know.
-func isStray(v *inspect.View, d *fdscan.Descriptor) bool {
+// does not know. s is its socket, if it is one that was judged.
+func isStray(v *inspect.View, s *inspect.Socket, d *fdscan.Descriptor) bool {
 	p := d.Process
 	switch e := p.Evidence; {
 	case d.From == nil, d.FD <= 2, e == nil:
 		return false
 	case e.HandOvers[d.FD] != "", e.Activated > 0 && d.FD < 3+e.Activated:
 		return false
-	case d.Socket != nil && toldAlready(v, d):
+	case s != nil && toldAlready(s, d.Process):
 		return false
 	case slices.ContainsFunc(e.Waits, func(w fdscan.Wait) bool { return slices.Contains(w.Suspects, d.FD) }):
 		return false
@@ -141,14 +145,9 @@ func isStray(v *inspect.View, d *fdscan.Descriptor) bool {
 	return !waitsForChildren(v.Parent(p))
 }
 
-// toldAlready reports a socket that other rules speak of.
-func toldAlready(v *inspect.View, d *fdscan.Descriptor) bool {
-	i := slices.IndexFunc(v.Sockets, func(s *inspect.Socket) bool { return s.Socket == d.Socket })
-	if i < 0 {
-		return false
-	}
-	s := v.Sockets[i]
-	return s.IsPort() || slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return h.Process == d.Process && h.Origin.Leak })
+// toldAlready reports a socket of p that other rules speak of.
+func toldAlready(s *inspect.Socket, p *fdscan.Process) bool {
+	return s.IsPort() || slices.ContainsFunc(s.Holders, func(h *inspect.Holder) bool { return h.Process == p && h.Origin.Leak })
 }
 
 // waitsForChildren reports a process that is in wait(2), and whose other threads,

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stray/fdscan"
@@ -58,18 +59,18 @@ that confine themselves set that.`,
 			if t.Limit < leastLimit || t.Limit == math.MaxUint64 {
 				continue
 			}
-			percent := uint64(t.Open) * 100 / t.Limit
-			if percent < nearLimit {
+			open := uint64(t.Open)
+			if 100*open < nearLimit*t.Limit {
 				continue
 			}
-			message := fmt.Sprintf("%s has %d descriptors open, %d %% of the %d that its limit allows: %s", who(t.Process), t.Open, percent, t.Limit, mostly(t))
+			message := fmt.Sprintf("%s has %d descriptors open, %s %% of the %d that its limit allows: %s", who(t.Process), t.Open, percent(open, t.Limit), t.Limit, mostly(t))
 			trend := inspect.TrendOf(t)
 			if left, ok := trend.UntilLimit(t.Limit); ok {
 				message += fmt.Sprintf("; they grow, and reach it in %s", inspect.About(left))
 			}
 			f := inspect.NewProcessFinding(r, t.Process, -1, message)
 			f.TID = t.TID
-			if percent > atLimit {
+			if 100*open > atLimit*t.Limit {
 				f.Severity = inspect.Error
 			}
 			f.Next = append([]string{fmt.Sprintf("stray scan --fds -p %d", t.Process.PID)}, f.Next...)
@@ -79,6 +80,17 @@ that confine themselves set that.`,
 	},
 	Starved: func(v *inspect.View) string { return inspect.UnreadHolders(v.Snapshot) },
 })
+
+// percent writes a part of a whole, with one decimal unless that is 0. What is just
+// below a bound is not written as the bound: "94.9", "95", "95.3".
+func percent(part, whole uint64) string {
+	tenths := 1000 * part / whole
+	text := strconv.FormatUint(tenths/10, 10)
+	if tenths%10 != 0 {
+		text += "." + strconv.FormatUint(tenths%10, 10)
+	}
+	return text
+}
 
 // mostly names the kinds that make up a table, the most frequent first.
 func mostly(t *fdscan.Table) string {

@@ -19,6 +19,9 @@ func TestFD204(t *testing.T) {
 		{800, 1000, "FD204 warning 10: pid 10 (server) has 800 descriptors open, 80 % of the 1000 that its limit allows: 700 socket, 60 pipe, 40 eventfd"},
 		{950, 1000, "FD204 warning 10: pid 10 (server) has 950 descriptors open, 95 % of the 1000 that its limit allows: 850 socket, 60 pipe, 40 eventfd"},
 		{960, 1000, "FD204 error 10: pid 10 (server) has 960 descriptors open, 96 % of the 1000 that its limit allows: 860 socket, 60 pipe, 40 eventfd"},
+		{7999, 10_000, ""},
+		{9499, 10_000, "FD204 warning 10: pid 10 (server) has 9499 descriptors open, 94.9 % of the 10000 that its limit allows: 9399 socket, 60 pipe, 40 eventfd"},
+		{953, 1000, "FD204 error 10: pid 10 (server) has 953 descriptors open, 95.3 % of the 1000 that its limit allows: 853 socket, 60 pipe, 40 eventfd"},
 		{5000, math.MaxUint64, ""},
 		{5000, 0, ""},
 		{120, 16, ""}, // it confines itself

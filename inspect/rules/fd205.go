@@ -8,7 +8,7 @@ import (
 )
 
 // muchSpace is how many bytes a deleted file takes that is worth a warning.
-const muchSpace = 100 << 20
+const muchSpace = 100_000_000
 
 var _ = register(&inspect.Rule{
 	ID:           "FD205",

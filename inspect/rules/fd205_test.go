@@ -16,6 +16,10 @@ func TestFD205(t *testing.T) {
 	m.says(t,
 		"FD205 warning 10: pid 10 (server) keeps the deleted file /var/log/app.log by fd 3: 1.2 GB that no name leads to; another process has it too",
 		"FD205 note 10: pid 10 (server) keeps the deleted file /var/log/app.log by fd 4: 4.1 kB that no name leads to")
+	m.Descriptors = []*fdscan.Descriptor{held(server, 3, 7, 100_000_000), held(server, 4, 8, 100_000_001)}
+	m.says(t,
+		"FD205 warning 10: pid 10 (server) keeps the deleted file /var/log/app.log by fd 4: 100.0 MB that no name leads to",
+		"FD205 note 10: pid 10 (server) keeps the deleted file /var/log/app.log by fd 3: 100.0 MB that no name leads to")
 	for _, d := range m.Descriptors {
 		d.Deleted = false
 	}

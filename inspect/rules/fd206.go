@@ -9,15 +9,16 @@ import (
 )
 
 var _ = register(&inspect.Rule{
-	ID:       "FD206",
-	Name:     "dead-socket",
-	Severity: inspect.Warning,
-	Title:    "a TCP socket that was connected, is no more, and is still open",
-	Text: `The peer has reset the connection, or both ends have been closed, or the kernel
-has given up; the program has not noticed, or has not closed its descriptor. The
-socket is in no table any more: ss and netstat do not show it. What is left is a
-descriptor that leads nowhere, and another with each connection that ends so,
-until the limit is reached.
+	ID:           "FD206",
+	Name:         "dead-socket",
+	Severity:     inspect.Warning,
+	SeverityNote: "note for a socket whose peer has never acknowledged anything: its connect may have been refused just now",
+	Title:        "a TCP socket that was connected, or tried to be, is no more, and is still open",
+	Text: `The peer has reset the connection, or refused it, or both ends have been closed,
+or the kernel has given up; the program has not noticed, or has not closed its
+descriptor. The socket is in no table any more: ss and netstat do not show it.
+What is left is a descriptor that leads nowhere, and another with each
+connection that ends so, until the limit is reached.
 
 It is recognised by a socket that no socket table of any network namespace
 lists, whose state is CLOSE, and which has sent or received segments (tcp_info).
@@ -55,13 +56,20 @@ seen again by the next scan.`,
 			dead[p] = append(dead[p], s)
 		}
 		for _, p := range owners {
-			s := dead[p][0]
+			s := dead[p][max(0, slices.IndexFunc(dead[p], func(s *inspect.Socket) bool { return s.Answered }))]
 			by := descriptors(s, p, anyDescriptor)
-			message := fmt.Sprintf("%s keeps a dead TCP socket, %s: it was connected from %s, and no table lists it any more", who(p), by, s.Address())
+			was := "was connected, or tried to be,"
+			if s.Answered {
+				was = "was connected"
+			}
+			message := fmt.Sprintf("%s keeps a dead TCP socket, %s: it %s from %s, and no table lists it any more", who(p), by, was, s.Address())
 			if n := len(dead[p]); n > 1 {
-				message = fmt.Sprintf("%s keeps %d dead TCP sockets, among them %s: it was connected from %s, and no table lists them any more", who(p), n, by, s.Address())
+				message = fmt.Sprintf("%s keeps %d dead TCP sockets, among them %s: it %s from %s, and no table lists them any more", who(p), n, by, was, s.Address())
 			}
 			f := inspect.NewFinding(r, s, s.Holders[0], message)
+			if !s.Answered {
+				f.Severity = inspect.Note
+			}
 			f.Evidence = []string{fmt.Sprintf("its state is CLOSE, and it has sent and received %d segments", *s.Segments)}
 			f.Next = append([]string{fmt.Sprintf("stray close inode:%d -p %d", s.Inode, p.PID)}, f.Next...)
 			findings = append(findings, f)

@@ -6,7 +6,7 @@ var _ = register(&inspect.Rule{
 	ID:           "FD301",
 	Name:         "close-wait",
 	Severity:     inspect.Warning,
-	SeverityNote: "error for a pile: ten of one process (--pile); note for a unix socket, of which the kernel tells no age",
+	SeverityNote: "error for a pile: ten of one process that is known (--pile); note for a unix socket, of which the kernel tells no age",
 	Title:        "the peer has closed the connection, and this side has not",
 	Text: `The far end has closed, so that the socket is in CLOSE_WAIT, and it stays
 there until this process closes its descriptor: no timer of the kernel ends
@@ -26,7 +26,8 @@ and one that has only just been closed (--close-wait).
 Of a unix socket the kernel tells no times. One look reports it when bytes are
 left that nobody reads; two looks (--for) report each whose other end is closed.
 Both are notes, and a warning when bytes stay unread between the looks: many
-programs keep such a socket until they end.`,
+programs keep such a socket until they end. One without a name and without such
+bytes, as each sshd keeps of a socketpair(2), is reported in a pile only.`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "read until 0 or an error, and close on both: a connection that is not polled for reading is never seen to end. EPOLLRDHUP tells of it without reading."},
 		{Language: "C++/Asio", Text: "keep an async_read_some pending on every connection; close the socket when it completes with asio::error::eof. A handler that returns without a new read, and without close, leaks it."},
@@ -41,7 +42,7 @@ programs keep such a socket until they end.`,
 			return " is closed by its peer and kept", "are closed by their peers and kept"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
-			if f.Severity == inspect.Warning && len(p.Members) >= v.Limits.Pile && v.Limits.Pile > 0 {
+			if p.Process != nil && f.Severity == inspect.Warning && len(p.Members) >= v.Limits.Pile && v.Limits.Pile > 0 {
 				f.Severity = inspect.Error
 			}
 			proposeClose(p, f)

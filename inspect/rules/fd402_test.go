@@ -3,7 +3,11 @@ package rules_test
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"stray/fdscan"
+	"stray/inspect"
+	"stray/inspect/rules"
 )
 
 func TestFD402(t *testing.T) {
@@ -17,6 +21,20 @@ func TestFD402(t *testing.T) {
 		return m
 	}
 	group(fdscan.TCP, fdscan.Listen, &yes).says(t, "FD402 warning 9: pid 9 (other) shares tcp 0.0.0.0:80 by SO_REUSEPORT with another program, pid 10 (server): a part of what arrives goes to each")
+	// Who is at the port is what to ask next, unless that was the question.
+	next := []string{"stray who 80", "stray explain FD402"}
+	asked := inspect.Scan(&group(fdscan.TCP, fdscan.Listen, &yes).Snapshot, rules.All()).Findings
+	if diff := cmp.Diff(next, asked[0].Next); diff != "" {
+		t.Errorf("next after a scan (-want +got):\n%s", diff)
+	}
+	port, err := fdscan.ParseTarget("80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked = inspect.Who(&group(fdscan.TCP, fdscan.Listen, &yes).Snapshot, []fdscan.Target{port}, rules.All(), false).Findings
+	if diff := cmp.Diff(next[1:], asked[0].Next); diff != "" {
+		t.Errorf("next after who 80 (-want +got):\n%s", diff)
+	}
 	group(fdscan.UDP, fdscan.Bound, &yes).says(t, "FD402 note 9: pid 9 (other) shares udp 0.0.0.0:80 by SO_REUSEPORT with another program, pid 10 (server): a part of what arrives goes to each")
 	group(fdscan.TCP, fdscan.Listen, &no).says(t)
 	group(fdscan.TCP, fdscan.Listen, nil).says(t)

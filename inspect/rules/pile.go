@@ -8,7 +8,7 @@ import (
 )
 
 // pileFindings makes a finding of each pile of r's: singular and plural say what
-// its members are, behind "10.77.0.2:51140 fd 19" and "3 connections"; singular
+// its members are, behind "10.77.0.1:80 → 10.77.0.2:51140 fd 19" and "3 connections"; singular
 // begins with a space, or is empty.
 func pileFindings(r *inspect.Rule, v *inspect.View, phrase func(inspect.Ailment) (singular, plural string), refine func(*inspect.Pile, *inspect.Finding)) (findings []inspect.Finding) {
 	for _, p := range v.Piles(r.ID) {
@@ -32,19 +32,18 @@ func pileFindings(r *inspect.Rule, v *inspect.View, phrase func(inspect.Ailment)
 	return findings
 }
 
-// name is the connection at the head of a pile: by its far end, which is what
-// tells it from the others, or by its name where it has none.
+// name is the socket at the head of a pile: by both ends, if it has two.
 func name(p *inspect.Pile) string {
 	s := p.Members[0]
 	text := s.Address()
-	if s.Remote.Port != 0 {
-		text = inspect.EndpointText(s.Protocol, s.Remote)
-	}
-	if s.Protocol == fdscan.Unix {
+	switch {
+	case s.Remote.Port != 0:
+		text = s.Ends()
+	case s.Protocol == fdscan.Unix:
 		text = "unix " + text
 	}
 	if p.Process == nil {
-		return s.Address() + " → " + text
+		return text
 	}
 	return fmt.Sprintf("%s fd %d", text, p.FD)
 }
@@ -58,10 +57,8 @@ func closeCommand(p *inspect.Pile) string {
 		return ""
 	case len(p.Members) > 1:
 		return fmt.Sprintf("stray close --rule %s -p %d", p.Worst.Rule, p.Process.PID)
-	case s.Remote.Port != 0 && s.NetNSMine && !s.Remote.Addr.IsLoopback() && (s.Health == nil || s.Health.Peer == nil):
-		// The address of a peer on this machine may be a listener's too.
-		return fmt.Sprintf("stray close %s -p %d", inspect.EndpointText(s.Protocol, s.Remote), p.Process.PID)
 	}
+	// Its far end may be that of healthy connections too.
 	return fmt.Sprintf("stray close inode:%d -p %d", s.Inode, p.Process.PID)
 }
 

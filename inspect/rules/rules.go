@@ -93,9 +93,13 @@ func target(s *inspect.Socket) string {
 	return fmt.Sprintf("%s:%d", s.Protocol, s.Local.Port)
 }
 
-// unreadListener says that a listener has no holder that could be read, so
-// that nothing can be said of how anyone came by it.
+// unreadListener says why there may be holders of a listener that nothing is
+// known of. Where everybody was looked at, each who could not be read may be one;
+// where one listener was asked about, it is one that nobody seems to hold.
 func unreadListener(v *inspect.View) string {
+	if v.Sight&inspect.SightTables != 0 {
+		return inspect.UnreadHolders(v.Snapshot)
+	}
 	for _, s := range v.Sockets {
 		if s.NetNSMine && s.IsPort() && s.Inode != 0 && len(s.Holders) == 0 && !s.KernelOwned {
 			return fmt.Sprintf("no holder of %s could be read", s.Describe())

@@ -224,3 +224,44 @@ func TestStarvedRules(t *testing.T) {
 		t.Errorf("not evaluated: %+v", a.NotEvaluated)
 	}
 }
+
+// Whoever could not be read may hold a copy of any listener or connection.
+func TestRulesStarveInASurvey(t *testing.T) {
+	starved := func(m *machine) (ids []string, why string) {
+		m.socket(fdscan.Socket{State: fdscan.Listen, Inode: 100, Local: at("0.0.0.0:80")}, holder(serves(process(10, 1, "server")), 3, true))
+		for _, u := range inspect.Scan(&m.Snapshot, rules.All()).NotEvaluated {
+			ids, why = append(ids, u.Rule.ID), u.Because
+		}
+		return ids, why
+	}
+	all := []string{"FD101", "FD102", "FD103", "FD104", "FD105", "FD204", "FD205", "FD206", "FD401", "FD402"}
+	for gap, want := range map[fdscan.Gap]string{
+		{PID: 11, Scope: fdscan.ScopeHolders, Needs: "CAP_SYS_PTRACE"}: "the descriptors of 1 process could not be read (needs CAP_SYS_PTRACE)",
+		{Scope: fdscan.ScopeHolders}:                                   "not every process could be seen", // hidepid
+		{PID: 11, Scope: fdscan.ScopeDetail}:                           "",
+	} {
+		m := newMachine()
+		m.Gaps = []fdscan.Gap{gap}
+		ids, why := starved(m)
+		if want == "" && len(ids) > 0 || want != "" && (why != want || !slices.Equal(ids, all)) {
+			t.Errorf("gap %+v: %v are not evaluated: %q; want %q", gap, ids, why, want)
+		}
+	}
+}
+
+// A network namespace that could not be entered may have connections that ail.
+func TestRulesOfHealthStarve(t *testing.T) {
+	m := newMachine()
+	m.Gaps = []fdscan.Gap{{PID: 11, Scope: fdscan.ScopeElsewhere, Needs: "CAP_SYS_ADMIN"}}
+	c := inspect.JudgeConnections(&m.Snapshot, inspect.Examination{Limits: inspect.DefaultLimits(), Rules: rules.All()})
+	const why = "the sockets of another network namespace could not be read (needs CAP_SYS_ADMIN)"
+	var ids []string
+	for _, u := range c.NotEvaluated {
+		if ids = append(ids, u.Rule.ID); u.Because != why {
+			t.Errorf("%s: %s", u.Rule.ID, u.Because)
+		}
+	}
+	if want := []string{"FD301", "FD302", "FD303", "FD304", "FD305", "FD306"}; !slices.Equal(ids, want) || len(c.Evaluated) > 0 {
+		t.Errorf("not evaluated %v, evaluated %d", ids, len(c.Evaluated))
+	}
+}

@@ -68,7 +68,7 @@ func isListener(d *fdscan.Descriptor) bool {
 // command is the command line of a process, as far as it can be read at a glance.
 func command(p *fdscan.Process) string {
 	const most = 60
-	words := strings.Join(p.Cmdline, " ")
+	words := strings.TrimRight(strings.Join(p.Cmdline, " "), " ") // setproctitle(3) pads
 	if words == "" {
 		return p.Comm
 	}

@@ -138,6 +138,12 @@ func (s *Step) sees(kept bool) (lines []string) {
 			}
 		case "poll", "ppoll", "select", "pselect6":
 			text += " on it: it wakes, and " + hangUp
+		case "write", "writev", "sendto", "sendmsg", "sendmmsg", "sendfile":
+			refused := answer
+			if s.Method != Close {
+				refused = "ENOTCONN"
+			}
+			text += " on it: the call is interrupted and returns what it has sent, if anything, or " + refused
 		default:
 			text += " on it: the call is interrupted and returns " + answer
 		}

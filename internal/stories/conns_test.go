@@ -45,7 +45,7 @@ func TestPhoneSleeps(t *testing.T) {
 	}
 	says(t, `looked at 3 connections`, "-p", pid)
 	w.Far.Deafen(t)
-	said := says(t, `(?m)^FD302 warning  pid `+pid+` \(websocket\): 3 connections look dead, the worst 10\.77\.0\.2:\d+ fd \d+: nothing acked for .*, \d+ retransmissions, [\d.]+ k?B unacknowledged, \d+ kB unsent \(the kernel gives up in about \d+ \w+\)`, "-p", pid, "--silence", "300ms")
+	said := says(t, `(?m)^FD302 warning  pid `+pid+` \(websocket\): 3 connections look dead, the worst 10\.77\.0\.1:\d+ → 10\.77\.0\.2:\d+ fd \d+: nothing acked for .*, \d+ retransmissions, [\d.]+ k?B unacknowledged, \d+ kB unsent \(the kernel gives up in about \d+ \w+\)`, "-p", pid, "--silence", "300ms")
 	for _, want := range []string{"stray close --rule FD302 -p " + pid, "stray conns --for 3s -p " + pid, "stray explain FD302"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not propose %q:\n%s", want, said)
@@ -89,14 +89,19 @@ func TestClientDiesWithItsQueueFull(t *testing.T) {
 		t.Fatalf("the client says %q: %v", line, err)
 	}
 	undelivered := `[\d.]+ \wB accepted by the kernel and undelivered for .*; peer is pid ` + strconv.Itoa(serverPID) + ` sink, STOPPED, \d+ kB unread`
-	said := says(t, `(?m)^FD303 warning  pid `+strconv.Itoa(pid)+` \(sink\): 127\.0\.0\.1:`+strconv.Itoa(port)+` fd \d+ is stalled: `+undelivered, "-p", strconv.Itoa(pid), "--stalled", "300ms")
+	said := says(t, `(?m)^FD303 warning  pid `+strconv.Itoa(pid)+` \(sink\): 127\.0\.0\.1:\d+ → 127\.0\.0\.1:`+strconv.Itoa(port)+` fd \d+ is stalled: `+undelivered, "-p", strconv.Itoa(pid), "--stalled", "300ms")
 	if !strings.Contains(said, "kill -CONT "+strconv.Itoa(serverPID)) {
 		t.Errorf("it does not propose to let the peer go on:\n%s", said)
 	}
 	t.Logf("\n%s", said)
 	testenv.NeedRoot(t)
-	plan := stray(t, 0, "close", fmt.Sprintf("127.0.0.1:%d", port), "-p", strconv.Itoa(pid), "--dry-run")
-	if !strings.Contains(plan, "taken as the far end") || !regexp.MustCompile(`at stake: \d{6,} unsent and \d+ unacknowledged bytes \(--half lets the peer finish first\)`).MatchString(plan) {
+	// The server's address is the listener's too; the finding names the connection.
+	command := regexp.MustCompile(`stray (close) (inode:\d+) (-p) (\d+)`).FindStringSubmatch(said)
+	if command == nil {
+		t.Fatalf("it does not propose to close the connection:\n%s", said)
+	}
+	plan := stray(t, 0, append(command[1:], "--dry-run")...)
+	if !regexp.MustCompile(`at stake: \d{6,} unsent and \d+ unacknowledged bytes \(--half lets the peer finish first\)`).MatchString(plan) {
 		t.Errorf("the plan does not say what is lost:\n%s", plan)
 	}
 

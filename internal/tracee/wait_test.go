@@ -35,7 +35,7 @@ func TestParseStatus(t *testing.T) {
 }
 
 // enoughTime, in whole seconds, is enough for some stops of a program.
-var enoughTime = flag.Duration("enough", 2*time.Second, "how long the waits for a time last; an emulated machine needs more")
+var enoughTime = flag.Duration("enough", 3*time.Second, "how long the waits for a time last; an emulated machine needs more")
 
 // A program that waits in a system call, is stopped, makes calls that are not
 // its own, and goes on waiting: what does it see in the end?
@@ -103,8 +103,9 @@ func TestWaits(t *testing.T) {
 			began := time.Now()
 			for range times {
 				if test.time != 0 {
-					// The last one is to come when much of the time has passed.
-					time.Sleep(*enoughTime / (times + 1))
+					// The last one is to come when half of the time has passed, with the
+					// other half for a machine that has more to do.
+					time.Sleep(*enoughTime / (2 * times))
 				}
 				_, report := r.do(Options{}, probe)
 				if report.Carrier != r.pid() || report.Threads != 1 || !report.Exclusive {

@@ -56,8 +56,11 @@ func obey(words []string) (answer string, err error) {
 		fd = number(1)
 	}
 	switch words[0] {
-	case "listen": // ADDRESS BACKLOG PROTOCOL
+	case "listen": // ADDRESS BACKLOG PROTOCOL REUSEPORT
 		return open(words[1], number(3), unix.SOCK_STREAM, func(fd int, at unix.Sockaddr) error {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, number(4)); err != nil {
+				return err
+			}
 			if err := unix.Bind(fd, at); err != nil {
 				return err
 			}

@@ -1,0 +1,104 @@
+package fdscan
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"stray/internal/sockdiag"
+)
+
+// acceptQueues are the connections of a namespace that nobody has accepted yet.
+type acceptQueues struct {
+	waiting  []waitingRow
+	halfOpen map[netip.AddrPort]int
+}
+
+type waitingRow struct {
+	local  netip.AddrPort
+	closed bool
+	since  time.Duration
+}
+
+// add notes a connection without an inode that is in the queue of a listener.
+func (q *acceptQueues) add(row *sockdiag.Connection) {
+	switch {
+	case row.Inode != 0:
+	case row.State == sockdiag.SynRecv, row.State == sockdiag.NewSynRecv:
+		if q.halfOpen == nil {
+			q.halfOpen = map[netip.AddrPort]int{}
+		}
+		q.halfOpen[row.Local]++
+	case row.State == sockdiag.Established, row.State == sockdiag.CloseWait:
+		w := waitingRow{local: row.Local, closed: row.State == sockdiag.CloseWait}
+		if row.HasTCP {
+			// The time of a child's last data begins with its handshake. What
+			// has come since makes it younger than it is.
+			w.since = max(row.TCP.LastDataRecv, row.TCP.LastAckRecv)
+		}
+		q.waiting = append(q.waiting, w)
+	}
+}
+
+// assign gives each listener what waits for it. Which of a group of equals
+// (SO_REUSEPORT) a connection waits for, no table tells; but each listener counts
+// its own, so that of k of them at least one has waited as long as the k-th
+// youngest of all, and k-y at least are closed when no more than y are not.
+func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
+	byPort := map[uint16][]*Socket{}
+	for _, s := range listeners {
+		s.Health.Waiting = &Waiting{Group: 1}
+		byPort[s.Local.Port] = append(byPort[s.Local.Port], s)
+	}
+	groups := map[*Socket]*acceptGroup{}
+	of := func(local netip.AddrPort) *acceptGroup {
+		child := &Socket{Protocol: TCP, NetNS: netns, Local: Endpoint{Addr: local.Addr(), Port: local.Port()}}
+		members := acceptorsOf(child, byPort[local.Port()])
+		if len(members) == 0 {
+			return &acceptGroup{} // of listeners that are gone by now
+		}
+		g := groups[members[0]]
+		if g == nil {
+			g = &acceptGroup{members: members}
+			groups[members[0]] = g
+		}
+		return g
+	}
+	for _, row := range q.waiting {
+		g := of(row.local)
+		g.ages = append(g.ages, row.since)
+		if row.closed {
+			g.closed++
+		}
+	}
+	for local, count := range q.halfOpen {
+		of(local).halfOpen += count
+	}
+	for _, g := range groups {
+		g.share()
+	}
+}
+
+// acceptGroup is what waits for one listener, or for a group of equals.
+type acceptGroup struct {
+	members  []*Socket
+	ages     []time.Duration
+	closed   int
+	halfOpen int
+}
+
+// share tells each member its part.
+func (g *acceptGroup) share() {
+	slices.Sort(g.ages)
+	for _, s := range g.members {
+		n := len(g.ages)
+		if len(g.members) > 1 {
+			n = min(n, int(s.Backlog.Queued))
+		}
+		// The kernel spreads the half-open ones by a hash.
+		*s.Health.Waiting = Waiting{Connections: n, Closed: max(0, n-(len(g.ages)-g.closed)), HalfOpen: g.halfOpen / len(g.members), Group: len(g.members)}
+		if n > 0 {
+			s.Health.Waiting.Oldest = g.ages[n-1]
+		}
+	}
+}
