@@ -25,6 +25,8 @@ var ErrRefused = errors.New("ptrace is refused")
 type ExecError struct{ Err error } // a syscall.Errno
 
 func (e *ExecError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the syscall.Errno.
 func (e *ExecError) Unwrap() error { return e.Err }
 
 // Start starts the command and does not follow it.
