@@ -63,9 +63,11 @@ type Run struct {
 	orphansWent  int32 // as adoptOrphans has it, before
 }
 
-// Start runs the command to its end. Until Close, this process is the parent of
-// descendants whose own have ended (PR_SET_CHILD_SUBREAPER). The error is for what has kept it from
-// being run: a *tracee.ExecError is that of exec.
+// Start runs the command to its end. The error is for what has kept it from being
+// run: a *tracee.ExecError is that of exec.
+//
+// Until Close, this process is the parent of descendants whose own have ended
+// (PR_SET_CHILD_SUBREAPER).
 //
 // Signals that somebody sends to this process go to the command, and SIGTERM when
 // ctx ends; if it has ended before, its error is returned and nothing is run.
