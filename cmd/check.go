@@ -211,14 +211,18 @@ func codeOf(status unix.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// notRun is why a command was not run, with the exit code by which callers know.
+// notRun is why a command was not run, with the exit code by which callers know:
+// what is wrong with the program has codes of its own.
 func notRun(name string, err error) error {
-	var errno unix.Errno
+	var found *exec.Error
+	var executed *tracee.ExecError
+	why := &exitError{code: exitNotStarted, message: fmt.Sprintf("run %q: %v", name, err)}
 	switch {
+	case !errors.As(err, &found) && !errors.As(err, &executed):
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return &exitError{code: exitNotFound, message: fmt.Sprintf("run %q: there is no such program", name)}
-	case errors.Is(err, os.ErrPermission), errors.As(err, &errno):
-		return &exitError{code: exitNotExecutable, message: fmt.Sprintf("run %q: %v", name, err)}
+		why.code, why.message = exitNotFound, fmt.Sprintf("run %q: there is no such program", name)
+	default:
+		why.code = exitNotExecutable
 	}
-	return &exitError{code: exitNotStarted, message: fmt.Sprintf("run %q: %v", name, err)}
+	return why
 }

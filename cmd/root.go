@@ -47,7 +47,11 @@ func usageError(hint, format string, args ...any) error {
 
 // Main runs the program and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	ends := []os.Signal{unix.SIGTERM}
+	if !signal.Ignored(unix.SIGINT) { // as in the background of a shell without job control
+		ends = append(ends, unix.SIGINT)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	a := &app{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.root()

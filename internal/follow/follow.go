@@ -60,14 +60,20 @@ type Run struct {
 	// gdb do, or itself, as LeakSanitizer does, which what is followed cannot be; nil
 	// for none.
 	FailedTracer *fdscan.Process
-	left         []int // pidfds of the survivors
+	left         []survivor
+	tree         *tree
+	orphansWent  int32 // as adoptOrphans has it, before
 }
 
-// Start runs the command to its end. The error is for what has kept it from
-// being run: a syscall.Errno in it is that of exec.
+// Start runs the command to its end. The error is for what has kept it from being
+// run: a *tracee.ExecError is that of exec.
 //
-// Signals that somebody sends to this process go to the command.
-func Start(ctx context.Context, o Options) (*Run, error) {
+// Until Close, this process is the parent of descendants whose own have ended
+// (PR_SET_CHILD_SUBREAPER).
+//
+// Signals that somebody sends to this process go to the command, and SIGTERM when
+// ctx ends; if it has ended before, its error is returned and nothing is run.
+func Start(ctx context.Context, o Options) (r *Run, err error) {
 	reader, err := (&fdscan.Scanner{}).NewReader(ctx)
 	if err != nil {
 		return nil, err
@@ -77,14 +83,23 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	defer signals.stop()
+	// What came before that has ended ctx, if anything, or is about to.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { signals.came(unix.SIGTERM, false) })()
 	was, err := adoptOrphans(1)
 	if err != nil {
 		return nil, err
 	}
-	defer adoptOrphans(was)
+	defer func() {
+		if err != nil {
+			adoptOrphans(was)
+		}
+	}()
 	t := newTree(procRoot, reader) // which knows the children of before
 	forbidden, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
-	r := &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1}
+	r = &Run{Sampled: o.Sample, NoNewPrivileges: forbidden == 1, tree: t, orphansWent: was}
 	t.watchPrivilege = r.NoNewPrivileges || !o.Sample && !fdscan.HasCapability(unix.CAP_SYS_PTRACE)
 	end := &tracee.Followed{}
 	if !o.Sample {
@@ -142,9 +157,7 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 		if s == nil {
 			continue
 		}
-		if pidfd, err := unix.PidfdOpen(pid, 0); err == nil {
-			r.left = append(r.left, pidfd)
-		}
+		r.leave(pid)
 		r.Survivors = append(r.Survivors, s)
 		targets = append(targets, sockets...)
 	}
@@ -204,53 +217,6 @@ func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 		}
 	}
 	return s, sockets
-}
-
-// Kill ends the survivors: by SIGTERM and, those that have not gone after the
-// patience, by SIGKILL. It returns how many are left even then.
-func (r *Run) Kill(patience time.Duration) (left int) {
-	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		left = 0
-		for _, pidfd := range r.left {
-			unix.PidfdSendSignal(pidfd, signal, nil, 0)
-		}
-		deadline := time.Now().Add(patience)
-		for _, pidfd := range r.left {
-			if !ends(pidfd, time.Until(deadline)) {
-				left++
-			}
-		}
-		if left == 0 {
-			break
-		}
-	}
-	return left
-}
-
-// Close forgets the survivors.
-func (r *Run) Close() {
-	for _, pidfd := range r.left {
-		unix.Close(pidfd)
-	}
-	r.left = nil
-}
-
-// ends waits until a process has ended, and reaps it if it is ours.
-func ends(pidfd int, patience time.Duration) bool {
-	watched := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	for end := time.Now().Add(patience); ; {
-		n, err := unix.Poll(watched, max(0, int(time.Until(end).Milliseconds())))
-		switch {
-		case n > 0:
-			// Until the thread that has followed it is gone, it cannot be reaped:
-			// a moment. It is not ours if somebody else has become the reaper.
-			for unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil) == unix.EINTR {
-			}
-			return true
-		case err != unix.EINTR:
-			return false
-		}
-	}
 }
 
 // streamsOf are the pipes and sockets of the caller that the command writes its

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -394,11 +395,78 @@ time.sleep(600)
 	}
 }
 
+// What a survivor starts in answer to SIGTERM ends with it, even what does not
+// heed that signal itself.
+func TestKillWhatIsStarted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer   string
+		patience time.Duration
+	}{
+		"a child":           {`sleep 600 & echo $! >"$0"; exit`, time.Minute},
+		"a deaf grandchild": {`(trap "" TERM; sleep 600 & echo $! >"$0"); exit`, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			pidFile, ready := filepath.Join(dir, "pid"), filepath.Join(dir, "ready")
+			if err := unix.Mkfifo(ready, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run := start(t, follow.Options{}, "sh", "-c", `(trap "$2" TERM; : >"$1"; while :; do sleep 0.01; done) & read x <"$1"; exit 0`, pidFile, ready, tt.answer)
+			if left := run.Kill(tt.patience); left != 0 {
+				t.Errorf("%d are left", left)
+			}
+			text, err := os.ReadFile(pidFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Kill(pid, 0); err != unix.ESRCH {
+				t.Errorf("pid %d runs still: %v", pid, err)
+				unix.Kill(pid, unix.SIGKILL)
+			}
+		})
+	}
+}
+
 // A process that ends within the time of grace is none that was left behind.
 func TestGrace(t *testing.T) {
 	run := start(t, follow.Options{Grace: time.Minute}, "sh", "-c", "sleep 0.1 & exit 7")
 	if run.Status.ExitStatus() != 7 || len(run.Survivors) != 0 || run.Processes != 2 || run.Duration > time.Minute {
 		t.Errorf("status %v, %d survivors, %d processes in %v", run.Status, len(run.Survivors), run.Processes, run.Duration)
+	}
+}
+
+// What a process leaves unreaped is reaped when it has ended: others wait for that.
+func TestOrphansReaped(t *testing.T) {
+	python := testenv.NeedTool(t, "python3", "python3")
+	path := script(t, "orphan.py", `
+import os, sys, time
+r, w = os.pipe()
+middle = os.fork()
+if middle == 0:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    os.write(w, str(child).encode())
+    os._exit(0)
+os.waitpid(middle, 0)
+child = int(os.read(r, 20))
+end = time.monotonic() + 10
+while time.monotonic() < end:
+    try:
+        os.kill(child, 0)
+    except ProcessLookupError:
+        sys.exit(7)
+    time.sleep(0.001)
+`)
+	for _, sample := range []bool{false, true} {
+		if run := start(t, follow.Options{Sample: sample}, python, "-I", path); run.Status.ExitStatus() != 7 {
+			t.Errorf("sampled %v: exit %d, the zombie stays", sample, run.Status.ExitStatus())
+		}
 	}
 }
 
@@ -482,5 +550,37 @@ func TestSampled(t *testing.T) {
 	equal(t, "crossing", []string{"sleep got fd 3 FILE of sh by redirection"}, told(run, map[string]string{file: "FILE"}))
 	if run.Status.ExitStatus() != 4 {
 		t.Errorf("exit %d", run.Status.ExitStatus())
+	}
+}
+
+// A signal that came before the relay has ended the context: it ends the command,
+// or keeps it from being run.
+func TestContextEnds(t *testing.T) {
+	one.Lock()
+	defer one.Unlock()
+	mark := filepath.Join(t.TempDir(), "mark")
+	if err := unix.Mkfifo(mark, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := tracee.Command{Path: "/bin/sh", Argv: []string{"sh", "-c", `: >"$0"; exec sleep 600`, mark}, Env: os.Environ()}
+	for _, sample := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			defer cancel()
+			if _, err := os.ReadFile(mark); err != nil {
+				t.Error(err)
+			}
+		}()
+		run, err := follow.Start(ctx, follow.Options{Command: command, Sample: sample})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Close()
+		if !run.Status.Signaled() || run.Status.Signal() != unix.SIGTERM {
+			t.Errorf("sampled %v: status %#x, want SIGTERM", sample, uint32(run.Status))
+		}
+		if _, err := follow.Start(ctx, follow.Options{Command: command, Sample: sample}); !errors.Is(err, context.Canceled) {
+			t.Errorf("sampled %v: run in a context that has ended: %v", sample, err)
+		}
 	}
 }

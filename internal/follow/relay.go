@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -13,7 +14,10 @@ import (
 
 // relayed are the signals that are meant for the command when somebody sends
 // them to the process that follows it.
-var relayed = [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP, unix.SIGWINCH}
+var relayed = [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH}
+
+// harmless are those of them that do not ask for an end.
+var harmless = [...]unix.Signal{unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH}
 
 // noteTo is the descriptor that note writes to; a signal handler has no other
 // way to know. There is one relay at a time.
@@ -33,10 +37,13 @@ type relay struct {
 	ended   bool       // the command has
 	early   []unix.Signal
 	hurries bool // somebody wants an end after the command's
+	stopped bool // by a SIGTSTP that was passed on
 }
 
 // startRelay takes over the signals of this process until stop. One that is
-// ignored stays ignored, for the command too.
+// ignored stays ignored, for the command too. Of those that the caller ignores
+// these are SIGHUP, SIGINT, SIGTSTP and SIGCONT: for the others Go's runtime has
+// put a handler in place of that by now.
 func startRelay() (*relay, error) {
 	address := noteAddress()
 	if address == 0 {
@@ -117,12 +124,18 @@ func (r *relay) came(signal unix.Signal, byKernel bool) {
 	defer r.mu.Unlock()
 	switch {
 	case r.ended:
-		r.hurries = r.hurries || signal != unix.SIGWINCH && signal != unix.SIGTSTP
+		r.hurries = r.hurries || !slices.Contains(harmless[:], signal)
 	case byKernel:
-	case r.pidfd < 0:
-		r.early = append(r.early, signal)
+	case signal == unix.SIGCONT && !r.stopped:
+		// It continues this process, or is that of a shell's fg, which the
+		// command has got too.
 	default:
-		r.pass(signal)
+		r.stopped = signal == unix.SIGTSTP || r.stopped && signal != unix.SIGCONT
+		if r.pidfd < 0 {
+			r.early = append(r.early, signal)
+		} else {
+			r.pass(signal)
+		}
 	}
 }
 
@@ -138,9 +151,12 @@ func (r *relay) stop() {
 	unix.Close(int(noteTo))
 	<-r.done
 	r.read.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.pidfd >= 0 {
 		unix.Close(r.pidfd)
 	}
+	r.pidfd = -1
 }
 
 // sigaction is the kernel's struct sigaction, and ignored its SIG_IGN.

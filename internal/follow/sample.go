@@ -46,6 +46,7 @@ func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 			t.Ended(pid)
 		}
 		t.forget(pid)
+		t.reap() // what was never seen
 		if !deadline.IsZero() && (len(t.processes) == 0 || time.Now().After(deadline) || signals.hurry()) {
 			break
 		}

@@ -52,6 +52,8 @@ type process struct {
 	inherited []inheritance
 	// sharers is how many living processes have its table, itself included.
 	sharers *int
+	// bereaved: a child has ended before it, which may be left to be reaped.
+	bereaved bool
 }
 
 // inheritance is an entry that a fork has copied.
@@ -200,7 +202,7 @@ func (t *tree) Execed(pid int) {
 	before := *p
 	shared := *p.sharers > 1
 	*p.sharers-- // exec leaves a shared table
-	*p = process{pid: pid, parent: p.parent, image: t.readImage(pid), sharers: new(1)}
+	*p = process{pid: pid, parent: p.parent, image: t.readImage(pid), sharers: new(1), bereaved: p.bereaved}
 	t.checkPrivilege(p.image)
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
@@ -257,12 +259,18 @@ func (p *process) inheritance(e entry) *inheritance {
 
 // Ended implements tracee.Watcher.
 func (t *tree) Ended(pid int) {
+	const often = 256
+	t.ended++
+	orphans := t.ended%often == 0
 	if p := t.processes[pid]; p != nil {
 		*p.sharers--
 		delete(t.processes, pid)
+		if parent := t.processes[p.parent]; parent != nil {
+			parent.bereaved = true
+		}
+		orphans = orphans || p.bereaved
 	}
-	const often = 256
-	if t.ended++; t.ended%often == 0 {
+	if orphans {
 		t.reap()
 	}
 }

@@ -66,8 +66,7 @@ func (f *Followed) Release() { close(f.release) }
 // the processes run on.
 //
 // An error that is ErrRefused says that nothing was run because this system
-// permits no tracing; another one that could be a syscall.Errno is why exec
-// failed.
+// permits no tracing; an *ExecError is why exec failed.
 func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 	type result struct {
 		followed *Followed
@@ -75,7 +74,7 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 	}
 	done := make(chan result)
 	go onOwnThread(func() {
-		f := &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
+		f := newFollower(o, w)
 		followed, err := f.follow(c)
 		done <- result{followed, err}
 		if err == nil {
@@ -135,6 +134,10 @@ type followed struct {
 	told bool
 }
 
+func newFollower(o FollowOptions, w Watcher) *follower {
+	return &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
+}
+
 func (f *follower) follow(c Command) (*Followed, error) {
 	var err error
 	if f.waiter, err = newWaiter(-1); err != nil {
@@ -165,6 +168,9 @@ func (f *follower) follow(c Command) (*Followed, error) {
 			break // the time of grace is over
 		}
 		f.handle(tid, status)
+		if now := time.Now(); now.Before(deadline) && f.hurried() {
+			deadline = now // in a tree that is never quiet, any does not come to ask
+		}
 		if !deadline.IsZero() && time.Now().After(deadline.Add(mostOverdue)) {
 			break // as above, of a tree that is never quiet
 		}
@@ -323,16 +329,27 @@ func (f *follower) orphaned() {
 }
 
 // stopped deals with a thread that takes part in a group stop: it stays stopped,
-// and hears of SIGCONT. When a terminal has stopped the command, the caller
-// stops too, as whoever started it expects; SIGCONT reaches both.
+// and hears of SIGCONT. When Ctrl-Z has stopped the command, the caller stops too,
+// as whoever started it expects; SIGCONT reaches both. Elsewhere than before a
+// terminal nobody might continue the caller. SIGTTIN and SIGTTOU of a terminal have
+// stopped it already.
 func (f *follower) stopped(tid int, signal unix.Signal) {
 	ptrace(unix.PTRACE_LISTEN, tid, 0, 0)
-	switch signal {
-	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		if tid == f.main && unix.Getpgrp() == processGroup(tid) {
-			unix.Kill(os.Getpid(), unix.SIGSTOP)
-		}
+	if signal == unix.SIGTSTP && tid == f.main && unix.Getpgrp() == processGroup(tid) && inForeground() {
+		unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
+}
+
+// inForeground reports whether Ctrl-Z on the controlling terminal is for this
+// process, among others.
+func inForeground() bool {
+	terminal, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false // there is none
+	}
+	defer unix.Close(terminal)
+	group, err := unix.IoctlGetInt(terminal, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 func processGroup(pid int) int {

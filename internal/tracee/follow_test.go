@@ -105,7 +105,66 @@ func TestFollowLetsGo(t *testing.T) {
 // A program that cannot be executed is told from one that cannot be followed.
 func TestFollowNothing(t *testing.T) {
 	_, err := Follow(Command{Path: "/no/such/program", Argv: []string{"x"}}, FollowOptions{}, newDiary())
-	if !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
+	var exec *ExecError
+	if !errors.As(err, &exec) || !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Whatever ends the command before it has run, its status is told.
+func TestFollowEndedEarly(t *testing.T) {
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		end, err := Follow(shell("exec sleep 600"), FollowOptions{Launched: func(pid int) { unix.Kill(pid, signal) }}, newDiary())
+		if err != nil {
+			t.Fatal(err)
+		}
+		end.Release()
+		if !end.Status.Signaled() || end.Status.Signal() != signal {
+			t.Errorf("status %#x, want signal %d", uint32(end.Status), signal)
+		}
+	}
+}
+
+// A command that begins with SIGCONT blocked, as its caller had it, runs like any
+// other: the SIGCONT that lets it run stays pending.
+func TestFollowContinueBlocked(t *testing.T) {
+	type result struct {
+		end *Followed
+		err error
+	}
+	done := make(chan result)
+	go onOwnThread(func() {
+		blocked := unix.Sigset_t{}
+		blocked.Val[0] = 1 << (unix.SIGCONT - 1)
+		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil); err != nil {
+			done <- result{err: err}
+			return
+		}
+		end, err := newFollower(FollowOptions{}, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
+		done <- result{end, err}
+	})
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	if r.end.Status.ExitStatus() != 3 || len(r.end.Survivors) != 0 {
+		t.Errorf("status %#x, survivors %v", uint32(r.end.Status), r.end.Survivors)
+	}
+}
+
+// Who is in a hurry is heard, however busy the tree is.
+func TestFollowHurried(t *testing.T) {
+	began := time.Now()
+	const grace = time.Minute
+	end, err := Follow(shell("(while :; do (:); done) & exit 0"), FollowOptions{Grace: grace, Hurry: func() bool { return true }}, newDiary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.Release()
+	for _, pid := range end.Survivors {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	if took := time.Since(began); len(end.Survivors) == 0 || took >= grace {
+		t.Errorf("survivors %v, after %v", end.Survivors, took)
 	}
 }

@@ -21,21 +21,32 @@ type Command struct {
 // Nothing was run.
 var ErrRefused = errors.New("ptrace is refused")
 
+// ExecError is why exec(2) failed.
+type ExecError struct{ Err error } // a syscall.Errno
+
+func (e *ExecError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the syscall.Errno.
+func (e *ExecError) Unwrap() error { return e.Err }
+
 // Start starts the command and does not follow it.
 func (c Command) Start() (pid int, err error) {
 	return c.start(&syscall.SysProcAttr{})
 }
 
 // start falls back on sh(1) for a script without an interpreter line, as
-// execvp(3) does. The error is that of exec, a syscall.Errno.
+// execvp(3) does. The error is an *ExecError.
 func (c Command) start(how *syscall.SysProcAttr) (pid int, err error) {
 	attributes := &syscall.ProcAttr{Env: c.Env, Files: []uintptr{0, 1, 2}, Sys: how}
 	pid, err = syscall.ForkExec(c.Path, c.Argv, attributes)
 	if errors.Is(err, unix.ENOEXEC) {
 		const shell = "/bin/sh"
-		return syscall.ForkExec(shell, append([]string{shell, c.Path}, c.Argv[1:]...), attributes)
+		pid, err = syscall.ForkExec(shell, append([]string{shell, c.Path}, c.Argv[1:]...), attributes)
 	}
-	return pid, err
+	if err != nil {
+		return 0, &ExecError{err}
+	}
+	return pid, nil
 }
 
 // launch starts the command and seizes it before its first instruction. It has
