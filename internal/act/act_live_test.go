@@ -201,72 +201,6 @@ func TestSealEveryHolder(t *testing.T) {
 	}
 }
 
-// A number that means another socket by now is left alone: the plan speaks of
-// one socket, and the descriptor is another's.
-func TestSwappedDescriptorIsRefused(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=a; listen tcp4 127.0.0.1:0 name=b`)
-	snap := look(t, word(p, "a"))
-	plan := NewPlan(Park, snap.Sockets, in(p.PID))
-	// As if the program had put b where a was, between plan and act.
-	plan.Steps[0].Holders[0].FD = p.Descriptor("b").FD
-	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
-	if results[0].Done || results[0].Err == nil || !strings.Contains(results[0].Err.Error(), "nothing was done") {
-		t.Errorf("done %v, error %v, want a refusal", results[0].Done, results[0].Err)
-	}
-	if got := holdersOf(look(t, word(p, "b"))); !slices.Equal(got, []int{p.PID}) {
-		t.Errorf("b has holders %v", got)
-	}
-}
-
-// The same, where the first descriptor is right and a second is not: the look
-// with the target stopped has to find it.
-func TestSwapIsFoundWithTheTargetStopped(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=a; dup a name=second; listen tcp4 127.0.0.1:0 name=b`)
-	snap := look(t, word(p, "a"))
-	plan := NewPlan(Park, snap.Sockets, in(p.PID))
-	plan.Steps[0].Holders[1].FD = p.Descriptor("b").FD
-	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
-	for _, r := range results {
-		if r.Done || r.Err == nil || !strings.Contains(r.Err.Error(), "nothing was done") {
-			t.Errorf("fd %d: done %v, error %v, want a refusal", r.Holder.FD, r.Done, r.Err)
-		}
-	}
-	for _, name := range []string{"a", "b"} {
-		if got := holdersOf(look(t, word(p, name))); !slices.Equal(got, []int{p.PID}) {
-			t.Errorf("%s has holders %v", name, got)
-		}
-	}
-}
-
-func TestAnotherProcessWithThePIDIsRefused(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `listen tcp4 127.0.0.1:0`)
-	snap := look(t, word(p, ""))
-	plan := NewPlan(Park, snap.Sockets, in(p.PID))
-	plan.Steps[0].Process().StartTicks++
-	r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
-	var refusal *tracee.Refusal
-	if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != tracee.Replaced {
-		t.Errorf("done %v, error %v, want a refusal: replaced", r.Done, r.Err)
-	}
-}
-
-func TestSharedTableNeedsAllItsProcesses(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; fork share=1 { serve sleep }`)
-	child := p.Children[0]
-	r := do(t, Park, word(p, ""), p.PID)[0]
-	var refusal *tracee.Refusal
-	if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != tracee.SharedTable || !slices.Contains(refusal.Others, child.PID) {
-		t.Fatalf("done %v, error %v, want a refusal that names pid %d", r.Done, r.Err, child.PID)
-	}
-	if results := mustDo(t, Park, word(p, ""), p.PID, child.PID); len(results) != 1 {
-		t.Errorf("%d descriptors, want 1: there is one table", len(results))
-	}
-}
-
 func TestThreadWithItsOwnTable(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; thread own=1 { serve sleep }; close web`)
@@ -277,27 +211,6 @@ func TestThreadWithItsOwnTable(t *testing.T) {
 	if got := look(t, word(p, "web")); len(got.Sockets) != 0 {
 		t.Errorf("still there: %+v", got.Sockets[0])
 	}
-}
-
-func TestHalfWaitsForThePeer(t *testing.T) {
-	testenv.NeedRoot(t)
-	t.Run("which closes", func(t *testing.T) {
-		p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=out; accept web name=in; close out`)
-		mustDo(t, Half, fmt.Sprintf("inode:%d", p.Descriptor("in").Inode), p.PID)
-	})
-	t.Run("which does not", func(t *testing.T) {
-		p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=out; accept web name=in`)
-		snap := look(t, fmt.Sprintf("inode:%d", p.Descriptor("in").Inode))
-		plan := NewPlan(Half, snap.Sockets, in(p.PID))
-		plan.HalfTimeout = time.Millisecond
-		r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
-		if r.Done || !errors.Is(r.Err, ErrPeerTimeout) {
-			t.Errorf("done %v, error %v, want the peer's timeout", r.Done, r.Err)
-		}
-		if link(t, p.PID, p.Descriptor("in").FD) != fmt.Sprintf("socket:[%d]", p.Descriptor("in").Inode) {
-			t.Error("the descriptor was dropped all the same")
-		}
-	})
 }
 
 func TestDestroyAbortsForAllHolders(t *testing.T) {
@@ -321,76 +234,6 @@ func TestDestroyAbortsForAllHolders(t *testing.T) {
 	}
 }
 
-// Connections are shut down together and waited for together: one peer that does
-// not close holds up no other, and all of them have the same time.
-func TestHalfWaitsForAllPeersTogether(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `
-		listen tcp4 127.0.0.1:0 name=web
-		connect tcp4 web name=a; accept web name=slow
-		connect tcp4 web name=b; accept web name=second; close b`)
-	plan, inode := halfPlan(t, p, "slow", "second")
-	plan.HalfTimeout = time.Millisecond
-	results := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))
-	if len(results) != 2 || results[0].Done || !errors.Is(results[0].Err, ErrPeerTimeout) || !results[1].Done {
-		t.Errorf("results %+v", results)
-	}
-	if link(t, p.PID, p.Descriptor("slow").FD) != inode("slow") || link(t, p.PID, p.Descriptor("second").FD) == inode("second") {
-		t.Error("the one descriptor was dropped, or the other was not")
-	}
-}
-
-// Interrupted while it waits, --half drops no descriptor; interrupted before, it
-// touches nothing.
-func TestInterruptedHalf(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `
-		listen tcp4 127.0.0.1:0 name=web
-		connect tcp4 web name=a; accept web name=first
-		connect tcp4 web name=b; accept web name=second`)
-	state := func(name string) fdscan.State {
-		return look(t, fmt.Sprintf("inode:%d", p.Descriptor(name).Inode)).Sockets[0].State
-	}
-	plan, inode := halfPlan(t, p, "first", "second")
-	plan.HalfTimeout = time.Minute
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for _, r := range plan.Do(ctx, &fdscan.Scanner{}, named(p.PID)) {
-		if r.Done || r.Err == nil || !strings.Contains(r.Err.Error(), "nothing was done") {
-			t.Errorf("interrupted before: %+v", r)
-		}
-	}
-	if state("first") != fdscan.Established || state("second") != fdscan.Established {
-		t.Error("a connection was shut down all the same")
-	}
-	ctx, cancel = context.WithCancel(context.Background())
-	go func() {
-		for state("second") == fdscan.Established && ctx.Err() == nil {
-		}
-		cancel()
-	}()
-	for _, r := range plan.Do(ctx, &fdscan.Scanner{}, named(p.PID)) {
-		if r.Done || !errors.Is(r.Err, context.Canceled) || !strings.Contains(r.Err.Error(), "is shut down for writing, and nothing more was done") {
-			t.Errorf("interrupted: %+v", r)
-		}
-	}
-	for _, name := range []string{"first", "second"} {
-		if link(t, p.PID, p.Descriptor(name).FD) != inode(name) {
-			t.Errorf("the descriptor of %s was dropped", name)
-		}
-	}
-}
-
-// halfPlan is a plan to end the connections with these names in order.
-func halfPlan(t *testing.T, p *proctest.Process, names ...string) (plan *Plan, inode func(string) string) {
-	t.Helper()
-	var sockets []*fdscan.Socket
-	for _, name := range names {
-		sockets = append(sockets, look(t, fmt.Sprintf("inode:%d", p.Descriptor(name).Inode)).Sockets...)
-	}
-	return NewPlan(Half, sockets, in(p.PID)), func(name string) string { return fmt.Sprintf("socket:[%d]", p.Descriptor(name).Inode) }
-}
-
 func TestInterruptedDestroyDoesNothing(t *testing.T) {
 	testenv.NeedRoot(t)
 	p := proctest.Start(t, `listen tcp4 127.0.0.1:0; serve sleep`)
@@ -402,27 +245,6 @@ func TestInterruptedDestroyDoesNothing(t *testing.T) {
 	}
 	if err := connect(t, p.Socket("")); err != nil {
 		t.Errorf("connect: %v", err)
-	}
-}
-
-// Half and Destroy act on the socket, and so take all its processes to be named.
-func TestSharedSocketNeedsAllItsProcesses(t *testing.T) {
-	testenv.NeedRoot(t)
-	p := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web; connect tcp4 web name=a; accept web name=c; fork { serve sleep }`)
-	child := p.Children[0]
-	for _, method := range []Method{Half, Destroy} {
-		snap := look(t, fmt.Sprintf("inode:%d", p.Descriptor("c").Inode))
-		plan := NewPlan(method, snap.Sockets, in(p.PID))
-		plan.Preflight(named(p.PID))
-		r := plan.Do(context.Background(), &fdscan.Scanner{}, named(p.PID))[0]
-		var refusal *tracee.Refusal
-		if r.Done || !errors.As(r.Err, &refusal) || refusal.Reason != SharedSocket || !slices.Equal(refusal.Others, []int{child.PID}) {
-			t.Errorf("%s: done %v, error %v, want a refusal that names pid %d", method, r.Done, r.Err, child.PID)
-		}
-		plan.Preflight(named(p.PID, child.PID))
-		if refusals := plan.Steps[0].Refusals; len(refusals) != 0 {
-			t.Errorf("%s: with both named: %v", method, refusals[0])
-		}
 	}
 }
 
