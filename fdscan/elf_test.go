@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/testenv"
 )
 
 // importsOf reads what a file of these bytes imports.
@@ -33,9 +35,7 @@ func importsOf(t testing.TB, code []byte) *Imports {
 func readProgram(t testing.TB, name string) []byte {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("this test needs %s: %v", name, err)
-	}
+	testenv.NeedWorking(t, name, err)
 	code, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

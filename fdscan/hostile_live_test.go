@@ -2,6 +2,7 @@ package fdscan_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,7 +162,7 @@ func withhold(t *testing.T, memory []byte) (release func()) {
 	t.Helper()
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
 	if errno != 0 {
-		t.Skipf("this test needs userfaultfd: %v", errno)
+		testenv.NeedWorking(t, "userfaultfd", errno)
 	}
 	const (
 		apiCall      = 0xc018aa3f // UFFDIO_API
@@ -186,9 +187,10 @@ func withhold(t *testing.T, memory []byte) (release func()) {
 func TestLibrariesThatAreNone(t *testing.T) {
 	testenv.NeedRoot(t)
 	library, err := filepath.Glob("/lib/*/libm.so.6")
-	if err != nil || len(library) == 0 {
-		t.Skip("this test needs the library libm.so.6, to copy")
+	if err == nil && len(library) == 0 {
+		err = fs.ErrNotExist
 	}
+	testenv.NeedWorking(t, "the library libm.so.6, to copy", err)
 	code, err := os.ReadFile(library[0])
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +265,7 @@ func TestMappingOnOverlayFS(t *testing.T) {
 	merged := filepath.Join(directory, "merged")
 	options := fmt.Sprintf("lowerdir=%s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", directory)
 	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
-		t.Skipf("this test needs overlayfs: %v", err)
+		testenv.NeedWorking(t, "overlayfs", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(merged, unix.MNT_DETACH); err != nil {

@@ -3,6 +3,7 @@
 package fdscan
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -50,22 +51,26 @@ type Snapshot struct {
 }
 
 // Parent returns the parent of p; nil when it is not known. A process that has
-// got the number of a parent that ended meanwhile is younger than p, or made in
-// the same hundredth of a second with a higher number.
+// got the number of a parent that ended meanwhile is younger than p.
 func (s *Snapshot) Parent(p *Process) *Process {
 	q := s.Processes[p.PPID]
-	if q == nil || p.PPID <= 0 || q.StartTicks > p.StartTicks || q.StartTicks == p.StartTicks && !numberedBefore(q.PID, p.PID) {
+	if q == nil || p.PPID <= 0 || CompareAge(q, p) >= 0 {
 		return nil
 	}
 	return q
 }
 
-// numberedBefore reports whether, of two processes made in the same hundredth of a
-// second, a was given its number before b. Numbers go up, and from the highest
-// (kernel.pid_max, 32768 at the least) round to the lowest.
-func numberedBefore(a, b int) bool {
+// CompareAge is negative when a was made before b, positive when after it, and 0
+// when they are one. In one hundredth of a second, which is as exact as the kernel
+// tells it, the numbers decide: they go up, and from the highest (kernel.pid_max,
+// 32768 at the least) round to the lowest.
+func CompareAge(a, b *Process) int {
 	const half = 32768 / 2
-	return a < b && b-a < half || a-b > half
+	byNumber := cmp.Compare(a.PID, b.PID)
+	if apart := a.PID - b.PID; apart > half || apart < -half {
+		byNumber = -byNumber
+	}
+	return cmp.Or(cmp.Compare(a.StartTicks, b.StartTicks), byNumber)
 }
 
 // Host is the machine and the conditions under which the caller looks at it.

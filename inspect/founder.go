@@ -169,7 +169,7 @@ func (j *jury) sayOpener(p *party, o *Origin, lost string) {
 	case lost != "":
 		o.say("%s", lost)
 		return
-	case j.otherListener(p) && opener != nil && elder(opener, p.process) < 0:
+	case j.otherListener(p) && opener != nil && fdscan.CompareAge(opener, p.process) < 0:
 		o.say("pid %d (%s), which called listen(2), does not hold it now", opener.PID, opener.Comm)
 		return
 	}

@@ -404,10 +404,8 @@ func program32(t *testing.T, call string) (path string) {
 static int call(int n, int a, int b) { int r; __asm__ volatile("int $0x80" : "=a"(r) : "a"(n), "b"(a), "c"(b) : "memory"); return r; }
 void _start(void) { for (;;) ` + call + `; }`)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("this compiler makes no 32-bit programs: %v\n%s", err, out)
+		testenv.NeedWorking(t, "a compiler that makes 32-bit programs", fmt.Errorf("%w\n%s", err, out))
 	}
-	if err := exec.Command("sh", "-c", path+" & kill $!").Run(); err != nil {
-		t.Skipf("this kernel runs no 32-bit programs: %v", err)
-	}
+	testenv.NeedWorking(t, "a kernel that runs 32-bit programs", exec.Command("sh", "-c", path+" & kill $!").Run())
 	return path
 }

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"cmp"
 	"slices"
 
 	"stray/fdscan"
@@ -45,7 +44,7 @@ func (s *Socket) parties(snap *fdscan.Snapshot) []*party {
 		}
 	}
 	for _, p := range parties {
-		slices.SortFunc(p.processes, elder)
+		slices.SortFunc(p.processes, fdscan.CompareAge)
 		p.process = p.processes[0]
 		p.serving = Idle
 		for _, q := range p.processes {
@@ -57,7 +56,7 @@ func (s *Socket) parties(snap *fdscan.Snapshot) []*party {
 			p.serving = Unknown
 		}
 	}
-	slices.SortFunc(parties, func(a, b *party) int { return elder(a.process, b.process) })
+	slices.SortFunc(parties, func(a, b *party) int { return fdscan.CompareAge(a.process, b.process) })
 	for _, p := range parties {
 		for q := snap.Parent(p.process); q != nil && p.parent == nil; q = snap.Parent(q) {
 			if a := byPID[q.PID]; a != nil && a != p {
@@ -67,10 +66,6 @@ func (s *Socket) parties(snap *fdscan.Snapshot) []*party {
 		}
 	}
 	return parties
-}
-
-func elder(a, b *fdscan.Process) int {
-	return cmp.Or(cmp.Compare(a.StartTicks, b.StartTicks), cmp.Compare(a.PID, b.PID))
 }
 
 // closedByExec reports that every descriptor of p has FD_CLOEXEC, so that none

@@ -285,7 +285,7 @@ const number = 400
 func TestScene(t *testing.T) {
 	s, ok := scenes[os.Getenv(sceneVariable)]
 	if !ok {
-		t.Skip("there is no scene to play")
+		return // the whole of the tests is run, and not one scene
 	}
 	if err := syscall.Dup3(keep(syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)), number, syscall.O_CLOEXEC); err != nil {
 		t.Fatal(err)

@@ -101,12 +101,10 @@ func strangers(group []*inspect.Socket) (found []*inspect.Socket) {
 
 // earlier reports that the eldest holder of a is older than that of b.
 func earlier(a, b *inspect.Socket) bool {
-	eldest := func(s *inspect.Socket) uint64 {
-		return slices.MinFunc(s.Holders, func(a, b *inspect.Holder) int {
-			return int(int64(a.Process.StartTicks) - int64(b.Process.StartTicks))
-		}).Process.StartTicks
+	eldest := func(s *inspect.Socket) *fdscan.Process {
+		return slices.MinFunc(s.Holders, func(a, b *inspect.Holder) int { return fdscan.CompareAge(a.Process, b.Process) }).Process
 	}
-	return eldest(a) < eldest(b)
+	return fdscan.CompareAge(eldest(a), eldest(b)) < 0
 }
 
 // sharePrograms reports that some holder of a runs the program of some holder of

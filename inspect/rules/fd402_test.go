@@ -46,4 +46,10 @@ func TestFD402(t *testing.T) {
 	m = group(fdscan.TCP, fdscan.Listen, &yes)
 	m.Sockets = m.Sockets[:2]
 	m.says(t)
+
+	// The numbers decide in one hundredth of a second.
+	m = group(fdscan.TCP, fdscan.Listen, &yes)
+	m.Sockets = m.Sockets[1:]
+	second.StartTicks = stranger.StartTicks
+	m.says(t, "FD402 warning 11: pid 11 (server) shares tcp 0.0.0.0:80 by SO_REUSEPORT with another program, pid 9 (other): a part of what arrives goes to each")
 }

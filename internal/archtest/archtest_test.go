@@ -275,6 +275,86 @@ func TestNoReminders(t *testing.T) {
 	}
 }
 
+// A test that cannot run says so by testenv, which fails it where nothing may be
+// left out; only -short skips by itself, and benchmarks have worlds to choose.
+func TestSkipsGoThroughTestenv(t *testing.T) {
+	for _, f := range source(t) {
+		handsOn := f.name == "cmd/script_test.go" // what testenv says, to the script
+		if !f.test || handsOn || f.dir == "internal/testenv" || f.dir == "internal/bench" {
+			continue
+		}
+		short := map[ast.Stmt]bool{}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.IfStmt:
+				if isCall(n.Cond, "testing", "Short") {
+					for _, s := range n.Body.List {
+						short[s] = true
+					}
+				}
+			case *ast.ExprStmt:
+				call, ok := n.X.(*ast.CallExpr)
+				if !ok || short[n] {
+					return true
+				}
+				if skip, ok := call.Fun.(*ast.SelectorExpr); ok && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, skip.Sel.Name) {
+					t.Errorf("%s: a silent skip: ask testenv", f.at(n.Pos()))
+				}
+			}
+			return true
+		})
+	}
+}
+
+// isCall reports that e calls the function of the package.
+func isCall(e ast.Expr, pkg, name string) bool {
+	call, ok := e.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	f, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := f.X.(*ast.Ident)
+	return ok && x.Name == pkg && f.Sel.Name == name
+}
+
+// CI installs each package of the distribution that a test names as its need.
+func TestCIInstallsWhatTestsNeed(t *testing.T) {
+	ci, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(ci), "for package in ")
+	list, _, ok := strings.Cut(list, ";")
+	if !ok {
+		t.Fatal(".ci/run has no list of packages")
+	}
+	essential := []string{"bash", "coreutils", "dash", "util-linux"} // of every Debian
+	installed := append(strings.Fields(list), essential...)
+	for _, f := range source(t) {
+		if !f.test || f.dir == "internal/testenv" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || !isCall(call, "testenv", "NeedTool") {
+				return true
+			}
+			literal, ok := call.Args[2].(*ast.BasicLit)
+			if !ok {
+				t.Errorf("%s: the package is not a literal", f.at(call.Pos()))
+				return true
+			}
+			if pkg, _ := strconv.Unquote(literal.Value); !slices.Contains(installed, pkg) {
+				t.Errorf("%s: .ci/run does not install %s", f.at(call.Pos()), pkg)
+			}
+			return true
+		})
+	}
+}
+
 // Exported names of a floor say what they are, in a sentence about the name.
 func TestExportedNamesAreDocumented(t *testing.T) {
 	for _, f := range source(t) {

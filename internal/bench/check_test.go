@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"stray/internal/testenv"
 )
 
 // followed is a command that runs once by itself and once by stray check, in
@@ -73,7 +75,7 @@ var followeds = []followed{
 		prepare: func(b *testing.B, dir string) {
 			file(b, dir, "threads.c", threadsProgram)
 			if out, err := exec.Command("gcc", "-O1", "-pthread", "-o", filepath.Join(dir, "threads"), filepath.Join(dir, "threads.c")).CombinedOutput(); err != nil {
-				b.Skipf("gcc: %v\n%s", err, out)
+				testenv.NeedWorking(b, "gcc", fmt.Errorf("%w\n%s", err, out))
 			}
 		},
 		peer: []string{"valgrind", "--track-fds=yes", "--log-file=/dev/null", "./threads"}, least: 5,

@@ -495,7 +495,7 @@ func TestSanitizers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "clean")
 			if out, err := exec.Command("gcc", append(flags, "-o", program, source)...).CombinedOutput(); err != nil {
-				t.Skipf("no such sanitizer here: %v\n%s", err, out)
+				testenv.NeedWorking(t, "the sanitizer", fmt.Errorf("%w\n%s", err, out))
 			}
 			run := start(t, follow.Options{}, program)
 			if run.Status.ExitStatus() == 0 || run.FailedTracer == nil || run.FailedTracer.Comm != "clean" {

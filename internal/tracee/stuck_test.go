@@ -76,9 +76,7 @@ type fuseServer struct {
 func mountFuse(t *testing.T) *fuseServer {
 	t.Helper()
 	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Skipf("no FUSE here: %v", err)
-	}
+	testenv.NeedWorking(t, "FUSE", err)
 	s := &fuseServer{directory: t.TempDir(), answer: make(chan struct{})}
 	type order struct {
 		t       testing.TB
@@ -101,7 +99,7 @@ func mountFuse(t *testing.T) *fuseServer {
 	if err := <-mounted; err != nil {
 		close(orders)
 		unix.Close(device)
-		t.Skipf("FUSE cannot be mounted here: %v", err)
+		testenv.NeedWorking(t, "to mount FUSE", err)
 	}
 	served := make(chan struct{})
 	go func() {
