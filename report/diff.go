@@ -109,7 +109,7 @@ func Compare(version string, before, after *Document) *Diff {
 
 func newSide(d *Document) Side {
 	same := func(s string) string { return s }
-	asked := Asked{list(d.Asked.PIDs, func(pid int) int { return pid }), list(d.Asked.Programs, same), list(d.Asked.Limits, same), d.Asked.All}
+	asked := Asked{list(d.Asked.PIDs, func(pid int) int { return pid }), list(d.Asked.Programs, same), list(d.Asked.Limits, same), d.Asked.All, d.Asked.Deep, d.Asked.Twice}
 	return Side{d.Command, d.TakenAt, d.Host, list(d.Query, same), asked, d.Verdict, d.Complete}
 }
 

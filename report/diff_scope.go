@@ -16,6 +16,8 @@ func covers(a, b *Document) bool {
 	switch {
 	case !pids || !slices.Equal(a.Asked.Limits, b.Asked.Limits):
 		return false
+	case a.Asked.Twice != b.Asked.Twice || b.Asked.Deep && !a.Asked.Deep: // a second look finds some, and clears others
+		return false
 	case a.Run != nil || b.Run != nil: // the query is a command, and need not be the same one
 		return a.Run != nil && b.Run != nil
 	}
@@ -65,11 +67,8 @@ func askedText(s Side) string {
 			text += " (" + strings.Join(s.Asked.Programs, ", ") + ")"
 		}
 	}
-	for _, l := range s.Asked.Limits {
-		text += " " + l
-	}
-	if s.Asked.All {
-		text += " -a"
+	for _, f := range s.Asked.flags() {
+		text += " " + f
 	}
 	return strings.TrimSpace(text)
 }

@@ -283,6 +283,9 @@ func TestDiffOfOtherQuestions(t *testing.T) {
 		"all, then one port":      {everything, query("8080"), "new"},
 		"other limits":            {everything, asked(report.Asked{Limits: []string{"--pile 3"}}), ""},
 		"the same other limits":   {asked(report.Asked{Limits: []string{"--pile 3"}}), asked(report.Asked{Limits: []string{"--pile 3"}}), "new gone tables listeners"},
+		"deep, then at a glance":  {asked(report.Asked{Deep: true}), everything, "new"},
+		"at a glance, then deep":  {everything, asked(report.Asked{Deep: true}), "gone"},
+		"twice, then once":        {asked(report.Asked{Twice: true}), everything, ""},
 		"all connections":         {conns(true), conns(true), "new gone tables listeners connections"},
 		"those that are not well": {conns(false), conns(false), "new gone tables"},
 		"another command":         {everything, conns(true), "new gone tables"},
@@ -331,7 +334,7 @@ func TestQuestionIsTold(t *testing.T) {
 	r := m.answer()
 	r.Query = []string{"18080"}
 	r.Outcome.Processes[4180] = &fdscan.Process{PID: 4180, Exe: "/srv/server"}
-	r.Outcome.Asked = inspect.Scope{PIDs: []int{4180, 77}, Limits: []string{"--pile 3"}}
+	r.Outcome.Asked = inspect.Scope{PIDs: []int{4180, 77}, Limits: []string{"--pile 3"}, Deep: true}
 	for format, want := range map[string]string{
 		"json": `"asked": {
     "pids": [
@@ -344,10 +347,12 @@ func TestQuestionIsTold(t *testing.T) {
     "limits": [
       "--pile 3"
     ],
-    "all": false
+    "all": false,
+    "deep": true,
+    "twice": false
   }`,
-		"junit":    `<property name="query" value="18080 -p 4180 -p 77 --pile 3"></property>`,
-		"markdown": "# stray who 18080 -p 4180 -p 77 --pile 3\n",
+		"junit":    `<property name="query" value="18080 -p 4180 -p 77 --pile 3 --deep"></property>`,
+		"markdown": "# stray who 18080 -p 4180 -p 77 --pile 3 --deep\n",
 	} {
 		if text := render(t, r, format, report.Style{}); !strings.Contains(text, want) {
 			t.Errorf("%s lacks %s:\n%s", format, want, text)
