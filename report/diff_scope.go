@@ -3,6 +3,8 @@ package report
 import (
 	"slices"
 	"strings"
+
+	"stray/fdscan"
 )
 
 // covers reports that whatever b was asked about, a was asked about too: what a
@@ -33,6 +35,20 @@ func within[T comparable](all, some []T) bool {
 
 // judged reports that rules were run at all.
 func judged(d *Document) bool { return len(d.Evaluated)+len(d.NotEvaluated) > 0 }
+
+// unaskedTables are the tables of d, with the kinds of descriptors by the names
+// that scan and check have for them: scan --fds tells more kinds apart.
+func (d *Document) unaskedTables() []Table {
+	tables := slices.Clone(d.Tables)
+	for i := range tables {
+		kinds := map[string]int{}
+		for name, n := range tables[i].Kinds {
+			kinds[fdscan.UnaskedName(name)] += n
+		}
+		tables[i].Kinds = kinds
+	}
+	return tables
+}
 
 // starved reports a rule that d could not check, so that it may have found but
 // some of what there was.

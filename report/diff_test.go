@@ -398,16 +398,27 @@ func TestOrderOfListeners(t *testing.T) {
 // A list of descriptors tells kinds apart that are one where they are judged: that
 // is no growth.
 func TestDiffOfListAndScan(t *testing.T) {
-	document := func(evaluated []string, open int, kinds map[string]int) *report.Document {
+	document := func(evaluated []string, kinds map[string]int) *report.Document {
+		open := 0
+		for _, n := range kinds {
+			open += n
+		}
 		d := &report.Document{Tables: []report.Table{{PID: 4, Open: open, Kinds: kinds, Process: report.Process{PID: 4, Comm: "web"}}}}
 		d.Command, d.Host.BootID, d.Evaluated = "scan", "boot", evaluated
 		return d
 	}
-	list := document(nil, 3, map[string]int{"character": 3})
-	if d := report.Compare("", list, document([]string{"FD101"}, 3, map[string]int{"regular": 3})); len(d.Tables) != 0 {
+	judged := []string{"FD101"}
+	list := document(nil, map[string]int{"character": 3, "regular": 1, "inet": 2, "pipe": 1})
+	if d := report.Compare("", list, document(judged, map[string]int{"file": 4, "socket": 2, "pipe": 1})); len(d.Tables) != 0 {
 		t.Errorf("%+v", d.Tables)
 	}
-	if d := report.Compare("", list, document([]string{"FD101"}, 5, map[string]int{"regular": 5})); len(d.Tables) != 1 || len(d.Tables[0].Kinds) != 0 || d.Tables[0].Open.New != 5 {
+	want := []report.KindChange{{Kind: "socket", Change: report.Change{Old: 2, New: 9}}}
+	if d := report.Compare("", list, document(judged, map[string]int{"file": 4, "socket": 9, "pipe": 1})); len(d.Tables) != 1 || !slices.Equal(d.Tables[0].Kinds, want) {
+		t.Errorf("%+v", d.Tables)
+	}
+	// Two lists are compared by their own words.
+	want = []report.KindChange{{Kind: "regular", Change: report.Change{Old: 1, New: 2}}, {Kind: "character", Change: report.Change{Old: 3, New: 2}}}
+	if d := report.Compare("", list, document(nil, map[string]int{"character": 2, "regular": 2, "inet": 2, "pipe": 1})); len(d.Tables) != 1 || !slices.Equal(d.Tables[0].Kinds, want) {
 		t.Errorf("%+v", d.Tables)
 	}
 }
