@@ -111,6 +111,18 @@ func (o *output) orTable(c *cobra.Command) {
 	}
 }
 
+// checkTwo is check for these commands.
+func (o *output) checkTwo(c *cobra.Command) error {
+	if err := o.check(c); err != nil {
+		return err
+	}
+	o.orTable(c)
+	if o.format != "table" && o.format != "json" {
+		return usageError(again(c, c.Flags().Args(), map[string]string{"output": "json"}), "%s writes table or json, not %q", c.Name(), o.format)
+	}
+	return nil
+}
+
 func (o *output) isJSON() bool { return o.json || o.format == "json" }
 
 // asked reports that a report was asked for in so many words.

@@ -3,7 +3,9 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +46,7 @@ look, be it at one process of -p (with --strict: not everything).`,
   stray scan -p $(pidof server)
   stray scan --fds -p $(pgrep -d, server)
   stray scan --fail-on warning -o json`,
-		Args: noArgs,
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runScan(c.Context(), c, s) },
 	}
 	s.out, s.gate, s.list = a.outputFlags(c), a.gateFlags(c), a.listFlags(c)
@@ -88,6 +90,8 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if len(s.pids) > 0 {
 		unseen = outcome.Limit(s.pids)
 	}
+	// What this command itself has open is closed when anybody reads of it.
+	outcome.Tables = slices.DeleteFunc(outcome.Tables, func(t *fdscan.Table) bool { return t.Process.PID == os.Getpid() })
 	if err := s.gate.apply(outcome); err != nil {
 		return err
 	}
