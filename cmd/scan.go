@@ -52,7 +52,7 @@ look, be it at one process of -p (with --strict: not everything).`,
 	s.out, s.gate, s.list = a.outputFlags(c), a.gateFlags(c), a.listFlags(c)
 	s.limits = limitFlags(c, true)
 	f := c.Flags()
-	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only these processes and their descendants (repeatable)")
+	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only process `PID` and its descendants (repeatable)")
 	f.BoolVar(&s.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
 	return c
 }
