@@ -83,6 +83,9 @@ type Network struct {
 	// Retries2, SynRetries and OrphanRetries are net.ipv4.tcp_retries2,
 	// tcp_syn_retries and tcp_orphan_retries.
 	Retries2, SynRetries, OrphanRetries int
+	// SynLinear is how many of a connect's first timeouts do not double
+	// (tcp_syn_linear_timeouts, Linux 6.5): these come on top of SynRetries.
+	SynLinear int
 	// RTOMin and RTOMax bound the retransmission timer (tcp_rto_min_us, Linux
 	// 6.11, and tcp_rto_max_ms, 6.15; 200 ms and 2 min before).
 	RTOMin, RTOMax time.Duration
