@@ -60,6 +60,11 @@ type Waiting struct {
 	// this one among them. With more than one, what waits for which is known by
 	// number only.
 	Group int
+	// GroupOldest is how long the one has waited that has waited longest for any
+	// of the group, and GroupTold the longest Oldest of its members: when that is
+	// less, it cannot be told who has kept the other waiting.
+	GroupOldest, GroupTold time.Duration
+	group                  *acceptGroup
 }
 
 // ConnectionOptions are the socket options that say how long a connection lasts
@@ -147,9 +152,14 @@ func (s *Snapshot) Follow(before *Snapshot) {
 		}
 	}
 	over := s.TakenAt.Sub(before.TakenAt)
+	followed := map[*acceptGroup]bool{}
 	compare := func(k *Socket) {
 		if o := earlier[k.id()]; o != nil && k.Health != nil && k.State == o.State {
 			k.Health.Trend = trendOf(o, k, over)
+			if w, then := k.Health.Waiting, o.Health.Waiting; w != nil && w.Group > 1 && then.group != nil && !followed[w.group] {
+				followed[w.group] = true
+				w.group.follow(then.group)
+			}
 		}
 	}
 	for _, k := range s.Sockets {

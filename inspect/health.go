@@ -166,10 +166,18 @@ func (x *examiner) closeWait(s *fdscan.Socket) *Diagnosis {
 		end = "its end is not read"
 	}
 	d.Text = fmt.Sprintf("the peer closed %s ago, %s", span(closed), end)
+	peer := PeerOf(s)
+	waiting := peer != nil && peer.State == fdscan.FinWait2 && len(peer.Holders) > 0
+	if waiting {
+		d.Text = fmt.Sprintf("the peer shut down its side %s ago and waits for this one, %s", span(closed), end)
+	}
 	if n := s.Unread(); n > 0 {
 		d.Text += fmt.Sprintf(", %s unread", amount(uint64(n)))
 	}
 	d.Text = join(d.Text, undelivered(s), holderStopped(s))
+	if waiting {
+		d.Text += "; " + PeerText(s)
+	}
 	return d
 }
 

@@ -187,6 +187,14 @@ func TestDiagnoses(t *testing.T) {
 				t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, 10*time.Minute
 			}), "FD301 warning: the peer closed 10 min ago, its end is not read",
 		},
+		"shut down by a peer that waits": {
+			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
+				s.State, s.RecvQueue = fdscan.CloseWait, new(uint32(1))
+				t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, 10*time.Minute
+				s.Health.Peer = &fdscan.Socket{State: fdscan.FinWait2, NetNS: 1, Inode: 5, Holders: []*fdscan.Holder{{Process: &fdscan.Process{PID: 900, Comm: "client", State: 'S'}}}}
+			}),
+			"FD301 warning: the peer shut down its side 10 min ago and waits for this one, its end is not read; peer is pid 900 client",
+		},
 		"closed by the peer, which is being answered": {
 			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
 				s.State = fdscan.CloseWait
