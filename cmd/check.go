@@ -166,6 +166,9 @@ func (a *app) remark(r *follow.Run) {
 	if p := r.FailedTracer; p != nil {
 		a.warn("pid %d (%s) failed, perhaps because it traces others, as strace does, or itself, as AddressSanitizer and LeakSanitizer do, and what check follows has a tracer: --no-trace leaves that free", p.PID, p.Comm)
 	}
+	if p := r.Unfollowed; p != nil {
+		a.warn("pid %d (%s) is left behind and was not followed, nor what it has started: somebody made it with CLONE_UNTRACED", p.PID, p.Comm)
+	}
 	if p := r.Unprivileged; p != nil {
 		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"
 		if r.NoNewPrivileges {

@@ -146,6 +146,7 @@ func TestEveryWay(t *testing.T) {
 		open         string   // at the exit, in both
 		status       int
 		processes    int
+		unfollowed   string
 	}{
 		{way: "fork", processes: 2},
 		{way: "fork+exec", leaky: []string{got}, processes: 2},
@@ -161,6 +162,8 @@ func TestEveryWay(t *testing.T) {
 		{way: "stops", processes: 2},
 		{way: "exec-chain", leaky: []string{"env got fd 3 FILE of leaks"}, processes: 1},
 		{way: "daemon", leaky: []string{got, "sleep survives"}, clean: []string{"sleep survives"}, processes: 3},
+		// Nothing is seen of it before it is left behind.
+		{way: "untraced", leaky: []string{"sleep survives"}, clean: []string{"sleep survives"}, processes: 1, unfollowed: "sleep"},
 		{way: "moved", processes: 2},
 		// Only what had FD_CLOEXEC had it taken off on purpose.
 		{way: "uncloexec", leaky: []string{got}, processes: 2},
@@ -186,6 +189,13 @@ func TestEveryWay(t *testing.T) {
 				}
 				if status != tt.status || run.Processes != tt.processes || run.Sampled || len(run.Unread) > 0 {
 					t.Errorf("status %d, %d processes, sampled %v, unread %v; want %d, %d", status, run.Processes, run.Sampled, run.Unread, tt.status, tt.processes)
+				}
+				unfollowed := ""
+				if run.Unfollowed != nil {
+					unfollowed = run.Unfollowed.Comm
+				}
+				if unfollowed != tt.unfollowed {
+					t.Errorf("not followed: %q, want %q", unfollowed, tt.unfollowed)
 				}
 			})
 		}
