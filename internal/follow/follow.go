@@ -62,10 +62,10 @@ type Run struct {
 	FailedTracer *fdscan.Process
 	// Unfollowed is one of the survivors that nobody followed, since whoever made
 	// it did so with CLONE_UNTRACED; nil for none.
-	Unfollowed   *fdscan.Process
-	left         []survivor
-	tree         *tree
-	orphansWent  int32 // as adoptOrphans has it, before
+	Unfollowed  *fdscan.Process
+	left        []survivor
+	tree        *tree
+	orphansWent int32 // as adoptOrphans has it, before
 }
 
 // Start runs the command to its end. The error is for what has kept it from being
