@@ -121,6 +121,13 @@ func (l *lookup) startTicks(pid int) uint64 {
 	return stat.startTicks
 }
 
+// ended reports that of this process at most an entry is left, for its parent to
+// reap. A leader that has ended before its threads has the state of a zombie too.
+func (l *lookup) ended(p *Process) bool {
+	stat, _ := readStat(l.path(strconv.Itoa(p.PID), "stat"))
+	return stat.startTicks != p.StartTicks || stat.state == 'Z' && stat.threads <= 1 || stat.state == 'X'
+}
+
 // processStat is what is wanted of /proc/PID/stat where procfs would read it all.
 type processStat struct {
 	state      byte
