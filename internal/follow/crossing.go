@@ -21,7 +21,10 @@ type leak struct {
 	harmless bool
 	// plumbing is Crossing.Plumbing.
 	plumbing string
-	kept     *fdscan.Crossing // nil until something got it that was not told of it
+	// stands says for what it stands in the arguments of a program that is told of
+	// it as a file. That may be known only after others have got it.
+	stands string
+	kept   *fdscan.Crossing // nil until something got it that was not told of it
 }
 
 // crossed looks at an entry that an exec has carried from what p was into another
@@ -58,7 +61,8 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	}
 	if words := now.named[e.fd]; words != "" {
 		if substitutes(words, e) {
-			l.plumb(fmt.Sprintf("it stands for a file: %s has %s", now.comm, words))
+			l.stands = fmt.Sprintf("it stands for a file: %s has %s", now.comm, words)
+			l.tell()
 		}
 		return false
 	}
@@ -66,15 +70,10 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	return true
 }
 
-// plumb says what shows a leak to be plumbing, which may be known only after
-// others have got it.
-func (l *leak) plumb(why string) {
-	if l.plumbing != "" {
-		return
-	}
-	l.plumbing = why
+// tell makes what is kept of a leak say what it stands for.
+func (l *leak) tell() {
 	if l.kept != nil && l.kept.Plumbing == "" {
-		l.kept.Plumbing = why
+		l.kept.Plumbing = l.stands
 	}
 }
 
@@ -155,6 +154,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 			t.crossings.keep(key, kept)
 		}
 		l.kept = kept
+		l.tell()
 	}
 	l.kept.Count++
 	const mostNames = 5
