@@ -55,7 +55,7 @@ than the backlog takes are a SYN flood, or answers that do not arrive.`,
 				}
 				f := inspect.NewPileFinding(r, v.Host, &one, message)
 				if d := one.Worst; d.Severity == inspect.Note && v.Sight&inspect.SightTrend == 0 {
-					f.Next = append([]string{fmt.Sprintf("stray conns --for 3s %d", s.Local.Port)}, f.Next...)
+					f.Next = append([]string{byLimits(v, fmt.Sprintf("stray conns --for 3s %d", s.Local.Port))}, f.Next...)
 				}
 				f.Next = append([]string{"stray who " + target(s)}, f.Next...)
 				findings = append(findings, f)

@@ -92,15 +92,19 @@ func (s *Step) lost() string {
 		unsent := min(sent, k.Health.TCP.NotsentBytes)
 		on = fmt.Sprintf("%d unsent and %d unacknowledged bytes", unsent, sent-unsent)
 	}
+	finish := " (--half lets the peer finish first)"
+	if len(s.Holders) == 0 {
+		finish = "" // there is no descriptor to do that with
+	}
 	switch {
 	case sent > 0 && on != "" && s.Method == Half:
 		parts = append(parts, on+", which the peer gets first")
 	case sent > 0 && on != "":
-		parts = append(parts, on+" (--half lets the peer finish first)")
+		parts = append(parts, on+finish)
 	case sent > 0 && s.Method == Half:
 		parts = append(parts, count(sent, "byte")+" on the way, which the peer gets first")
 	case sent > 0:
-		parts = append(parts, count(sent, "byte")+" that the peer has not acknowledged (--half lets it finish first)")
+		parts = append(parts, count(sent, "byte")+" that the peer has not acknowledged"+finish)
 	}
 	if parts == nil {
 		return "nothing is lost: both queues are empty"
