@@ -2,6 +2,7 @@ package fdscan
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -247,7 +248,8 @@ func (c *connections) askConnections() {
 			if err == nil {
 				break
 			}
-			if !gone(err) {
+			// The option of an MPTCP socket may be one that the kernel does not tell.
+			if !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) {
 				c.gap(detailGap("pidfd_getfd", h.Process.PID, err))
 			}
 		}

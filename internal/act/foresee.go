@@ -39,10 +39,14 @@ func (p *Plan) Foresee(s *Step) (lines []string) {
 	} else {
 		say("%s", s.lost())
 	}
+	is, stays := "is", "stays"
+	if len(s.Holders) > 1 {
+		is, stays = "are", "stay"
+	}
 	if s.Method == Close {
-		say("%s is free at once: when the program opens something it may get the number, and use it as this socket", s.Numbers())
+		say("%s %s free at once: when the program opens something it may get the number, and use it as this socket", s.Numbers(), is)
 	} else {
-		say("%s stays taken, by an inert object, until the program closes it", s.Numbers())
+		say("%s %s taken, by an inert object, until the program closes it", s.Numbers(), stays)
 	}
 	return append(lines, s.sees(len(keepers) > 0)...)
 }
