@@ -82,6 +82,7 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All(), s.pids...)
+	outcome.Asked.Deep = s.deep
 	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All(), PIDs: inspect.Descendants(snap, s.pids)}))
 	var unseen []int
 	if len(s.pids) > 0 {

@@ -221,9 +221,12 @@ func (c *connections) acceptors() error {
 	}
 	all := c.snap.Sockets
 	c.snap.Sockets = waited // whose holders are interrogated
-	err := c.interrogate()
+	i, err := c.interrogate()
 	c.snap.Sockets = all
-	return err
+	if err != nil {
+		return err
+	}
+	return i.watch()
 }
 
 // mostIdleAsked is how many suspects are asked for their options although no timer

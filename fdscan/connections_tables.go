@@ -203,6 +203,9 @@ func (c *connections) take(k *kept) {
 // mptcp reads the MPTCP sockets. They come before their subflows, which are
 // among the TCP sockets.
 func (n *namespaceTables) mptcp() {
+	if n.lacksMPTCP(n.netns) {
+		return
+	}
 	for _, t := range inetTables {
 		if t.protocol != MPTCP {
 			continue
