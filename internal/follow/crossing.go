@@ -55,11 +55,38 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	if now.named == nil {
 		now.named = t.reader.Named(&fdscan.Process{PID: now.pid, Cmdline: now.argv})
 	}
-	if now.named[e.fd] != "" {
+	if names(now.named, e) {
 		return false
 	}
 	t.count(p, l, now, e)
 	return true
+}
+
+// names reports whether an entry is among the descriptors that are named, with the
+// words. A jobserver of make(1) is a pipe: what else has its number came to that
+// when make had closed it for a command which is no make.
+func names(named map[int]string, e entry) bool {
+	words := named[e.fd]
+	return words != "" && (fdscan.KindOf(e.link) == fdscan.Pipe || !strings.Contains(words, "--jobserver-"))
+}
+
+// got is what a program got by a leak.
+type got struct {
+	entry
+	crossing *fdscan.Crossing
+}
+
+// dropped looks at what a program got, when it executes another or ends: what is
+// not in the table any more, it has closed.
+func (p *process) dropped(left table) {
+	if p.copied || p.image.forked {
+		return // somebody else has it too
+	}
+	for _, g := range p.image.got {
+		if !slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) }) {
+			g.crossing.Closed++
+		}
+	}
 }
 
 func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }
@@ -132,7 +159,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 		kept, key := t.crossings.of(from+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
-			if t.reader.Named(d.Process)[e.fd] != "" {
+			if names(t.reader.Named(d.Process), e) {
 				return // named to the process as it sees itself, in its pid namespace
 			}
 			kept = &fdscan.Crossing{Descriptor: d, From: t.process(p.image), Plumbing: l.plumbing}
@@ -141,6 +168,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 		l.kept = kept
 	}
 	l.kept.Count++
+	now.got = append(now.got, got{e, l.kept})
 	const mostNames = 5
 	if i, known := slices.BinarySearch(l.kept.Into, now.comm); !known && len(l.kept.Into) < mostNames {
 		l.kept.Into = slices.Insert(l.kept.Into, i, now.comm)
