@@ -56,8 +56,8 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	if now.named == nil {
 		now.named = t.reader.Named(&fdscan.Process{PID: now.pid, Cmdline: now.argv})
 	}
-	if words := now.named[e.fd]; words != "" {
-		if substitutes(words, e) {
+	if names(now.named, e) {
+		if words := now.named[e.fd]; substitutes(words, e) {
 			l.plumb(fmt.Sprintf("it stands for a file: %s has %s", now.comm, words))
 		}
 		return false
@@ -75,6 +75,33 @@ func (l *leak) plumb(why string) {
 	l.plumbing = why
 	if l.kept != nil && l.kept.Plumbing == "" {
 		l.kept.Plumbing = why
+	}
+}
+
+// names reports whether an entry is among the descriptors that are named, with the
+// words. A jobserver of make(1) is a pipe: what else has its number came to that
+// when make had closed it for a command which is no make.
+func names(named map[int]string, e entry) bool {
+	words := named[e.fd]
+	return words != "" && (fdscan.KindOf(e.link) == fdscan.Pipe || !strings.Contains(words, "--jobserver-"))
+}
+
+// got is what a program got by a leak.
+type got struct {
+	entry
+	crossing *fdscan.Crossing
+}
+
+// dropped looks at what a program got, when it executes another or ends: what is
+// not in the table any more, it has closed.
+func (p *process) dropped(left table) {
+	if p.copied || p.image.forked {
+		return // somebody else has it too
+	}
+	for _, g := range p.image.got {
+		if !slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) }) {
+			g.crossing.Closed++
+		}
 	}
 }
 
@@ -148,7 +175,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 		kept, key := t.crossings.of(from+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
-			if t.reader.Named(d.Process)[e.fd] != "" {
+			if names(t.reader.Named(d.Process), e) {
 				return // named to the process as it sees itself, in its pid namespace
 			}
 			kept = &fdscan.Crossing{Descriptor: d, From: t.process(p.image), Plumbing: l.plumbing}
@@ -157,6 +184,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 		l.kept = kept
 	}
 	l.kept.Count++
+	now.got = append(now.got, got{e, l.kept})
 	const mostNames = 5
 	if i, known := slices.BinarySearch(l.kept.Into, now.comm); !known && len(l.kept.Into) < mostNames {
 		l.kept.Into = slices.Insert(l.kept.Into, i, now.comm)
