@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -71,8 +70,6 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := checkLimits(c, s.limits); err != nil {
 		return err
 	}
-	// What is found is kept to the end: half as much garbage beside it is enough.
-	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
 	if err != nil {
 		return lookupError(c, err)

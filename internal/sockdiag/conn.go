@@ -21,8 +21,8 @@ const sockDiagByFamily = 20
 const tcpDiagGetSock = 18
 
 // receiveBuffer is what the kernel fills at most in one go: netlink_dump
-// never makes a datagram larger than 32 KiB unless asked to.
-const receiveBuffer = 128 << 10
+// never makes a datagram larger than 32 KiB.
+const receiveBuffer = 32 << 10
 
 // maxTries bounds how often an interrupted dump is asked for again.
 const maxTries = 4
