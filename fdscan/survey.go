@@ -15,6 +15,9 @@ import (
 type SurveyQuestion struct {
 	// Deep also looks where every descriptor must be touched (Question.Deep).
 	Deep bool
+	// Meanwhile, unless nil, is called with what has been read of descriptor
+	// tables, while processes that rest are watched for a moment.
+	Meanwhile func(read Walker)
 }
 
 // Survey looks at the whole machine by one walk over all descriptor tables. It
@@ -27,7 +30,7 @@ type SurveyQuestion struct {
 // missing, or ctx ended.
 func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, error) {
 	l := &lookup{
-		Scanner: s, ctx: ctx, question: Question{Deep: q.Deep}, survey: &survey{ports: true, listing: true},
+		Scanner: s, ctx: ctx, question: Question{Deep: q.Deep}, survey: &survey{ports: true, listing: true, meanwhile: q.Meanwhile},
 		snap: &Snapshot{Processes: map[int]*Process{}, TablesComplete: true, HoldersComplete: true},
 	}
 	if err := l.host(); err != nil {
@@ -54,6 +57,7 @@ type survey struct {
 	ports      bool
 	selected   map[uint64]bool
 	selections map[uint64]selection
+	meanwhile  func(read Walker)
 	// listing says that others are to be listed.
 	listing bool
 	listed  []listed
