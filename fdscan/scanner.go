@@ -113,8 +113,9 @@ type lookup struct {
 	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
-	mu        sync.Mutex // of users and gaps, while processes are read side by side
+	mu        sync.Mutex // of what follows, while processes are read side by side
 	users     map[uint32]string
+	cgroups   map[string]cgroup
 	gaps      map[Gap]bool
 	held      map[holding]bool
 	withRing  map[int]bool // processes with a descriptor of an io_uring instance

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -111,7 +112,7 @@ func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }
 // commands, as git(1) does: then no other program has got anything. A file as
 // the first argument is what an interpreter executes, which is another program.
 func (t *tree) isOwnCommand(before, now *image) bool {
-	if len(now.argv) < 2 || !word.MatchString(now.argv[1]) || !sameProgram(before.exe, now.exe) {
+	if len(now.argv) < 2 || !word().MatchString(now.argv[1]) || !sameProgram(before.exe, now.exe) {
 		return false
 	}
 	return unix.Access(t.path(now.pid, "cwd/"+now.argv[1]), unix.F_OK) != nil
@@ -129,7 +130,7 @@ func sameProgram(a, b string) bool {
 }
 
 // word is what commands of programs look like: rev-list.
-var word = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`) })
 
 // prepared reports whether a copy has made ready, for the program that it was to
 // execute, what it did not have, or could not pass on, from its start.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,14 +16,14 @@ import (
 
 // redirection finds the numbers that a command for a shell redirects: 3>log,
 // 5<&0, 9<>lock.
-var redirection = regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`)
+var redirection = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`) })
 
 // plumbing says what shows that the image of p opens descriptors for the programs
 // that it starts: it is a shell, or interprets a script, and so its descriptors
 // without FD_CLOEXEC are the redirections which that says.
 func (t *tree) plumbing(p *process, e entry) string {
 	for _, argument := range p.image.argv[min(1, len(p.image.argv)):] {
-		for _, m := range redirection.FindAllStringSubmatch(argument, -1) {
+		for _, m := range redirection().FindAllStringSubmatch(argument, -1) {
 			if m[1] == strconv.Itoa(e.fd) {
 				return "its arguments redirect " + m[1]
 			}
