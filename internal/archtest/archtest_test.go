@@ -30,7 +30,8 @@ var floors = map[string][]string{
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
 	"internal/follow":   {"fdscan", "internal/tracee"},
-	"fdscan":            {"internal/sockdiag"},
+	"fdscan":            {"internal/bpfiter", "internal/sockdiag"},
+	"internal/bpfiter":  {},
 	"internal/sockdiag": {},
 	"internal/tracee":   {},
 }
@@ -49,7 +50,7 @@ var reserved = map[string][]string{
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/bpfiter", "internal/follow", "internal/sockdiag", "internal/tracee"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},
