@@ -27,16 +27,33 @@ type BPFWalker struct {
 
 // Walk implements Walker.
 func (b BPFWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(Gap)) error {
-	if len(w.Files)+len(w.Links)+len(w.PIDs) > 0 || !b.pays() || b.look(w, found) != nil {
+	if len(w.Files)+len(w.Links)+len(w.PIDs) > 0 || !b.pays() {
 		return b.ProcWalker.Walk(ctx, w, found, gap)
+	}
+	refs, err := b.look(w)
+	if err != nil {
+		return b.ProcWalker.Walk(ctx, w, found, gap)
+	}
+	for _, r := range refs {
+		found(r)
 	}
 	return ctx.Err()
 }
 
 // Tables implements Walker.
 func (b BPFWalker) Tables(ctx context.Context, found func(Filled), gap func(Gap)) error {
-	if !b.pays() || b.lookAtAll(found, gap) != nil {
+	if !b.pays() {
 		return b.ProcWalker.Tables(ctx, found, gap)
+	}
+	tables, gaps, err := b.lookAtAll()
+	if err != nil {
+		return b.ProcWalker.Tables(ctx, found, gap)
+	}
+	for _, t := range tables {
+		found(t)
+	}
+	for _, g := range gaps {
+		gap(g)
 	}
 	return ctx.Err()
 }
@@ -46,7 +63,7 @@ func (b BPFWalker) Usable() error {
 	if err := b.permitted(); err != nil {
 		return err
 	}
-	return bpfiter.Look(bpfiter.Query{}, func([]bpfiter.Record) {})
+	return bpfiter.Look(bpfiter.Query{}, func(*bpfiter.Record) {})
 }
 
 // pays reports that a walk would take longer than the making of a program, which
@@ -101,8 +118,8 @@ func (b BPFWalker) permitted() error {
 	return nil
 }
 
-// look does a Walk.
-func (b BPFWalker) look(w Want, found func(Ref)) error {
+// look finds the descriptors that are wanted.
+func (b BPFWalker) look(w Want) (refs []Ref, err error) {
 	q := bpfiter.Query{Sockets: w.AllSockets, Rings: w.Rings, Room: len(w.Sockets) + len(w.Pipes)}
 	for inode := range w.Sockets {
 		q.Inodes = append(q.Inodes, inode)
@@ -110,33 +127,32 @@ func (b BPFWalker) look(w Want, found func(Ref)) error {
 	for inode := range w.Pipes {
 		q.Inodes = append(q.Inodes, inode)
 	}
-	return bpfiter.Look(q, func(records []bpfiter.Record) {
-		threads := threadTables{}
-		for _, r := range records {
-			ref := Ref{PID: int(uint32(r.Key)), TID: int(r.Key >> 32), FD: int(r.FD), Via: ViaTable}
-			if ref.TID != 0 {
-				ref.Via = ViaThread
-				if !threads.isNew(ref.PID, ref.TID) {
-					continue
-				}
-			}
-			wanted := false
-			switch r.Class {
-			case bpfiter.Socket:
-				ref.Kind, ref.Inode = RefSocket, r.ID
-				wanted = w.AllSockets || w.Sockets[r.ID]
-			case bpfiter.Pipe:
-				ref.Kind, ref.Inode = RefPipe, r.ID
-				wanted = w.Pipes[r.ID]
-			case bpfiter.Anonymous:
-				ref.Kind = RefRing
-				wanted = w.Rings
-			}
-			if wanted {
-				found(ref)
+	threads := threadTables{}
+	err = bpfiter.Look(q, func(r *bpfiter.Record) {
+		ref := Ref{PID: r.PID(), TID: r.TID(), FD: int(r.FD), Via: ViaTable}
+		if ref.TID != 0 {
+			ref.Via = ViaThread
+			if !threads.isNew(ref.PID, ref.TID) {
+				return
 			}
 		}
+		wanted := false
+		switch r.Class {
+		case bpfiter.Socket:
+			ref.Kind, ref.Inode = RefSocket, r.ID
+			wanted = w.AllSockets || w.Sockets[r.ID]
+		case bpfiter.Pipe:
+			ref.Kind, ref.Inode = RefPipe, r.ID
+			wanted = w.Pipes[r.ID]
+		case bpfiter.Anonymous:
+			ref.Kind = RefRing
+			wanted = w.Rings
+		}
+		if wanted {
+			refs = append(refs, ref)
+		}
 	})
+	return refs, err
 }
 
 // threadTables are, by process, the threads whose own tables were met.
@@ -155,41 +171,35 @@ func (t threadTables) isNew(pid, tid int) bool {
 	return true
 }
 
-// lookAtAll does a Tables.
-func (b BPFWalker) lookAtAll(found func(Filled), gap func(Gap)) error {
+// lookAtAll reads all tables.
+func (b BPFWalker) lookAtAll() (tables []Filled, gaps []Gap, err error) {
 	names := &namer{
-		root: b.Root, gap: gap, link: make([]byte, unix.PathMax), known: map[nameKey]Entry{},
+		root: b.Root, link: make([]byte, unix.PathMax), known: map[nameKey]Entry{},
 		survey:  surveyShard{seed: maphash.MakeSeed(), named: map[string]uint8{}},
 		regular: kindIndex("/"), socket: kindIndex("socket:["), pipe: kindIndex("pipe:["),
 	}
-	return bpfiter.Look(bpfiter.Query{Everything: true, Room: b.openFiles()}, func(records []bpfiter.Record) {
-		type table struct {
-			pid int
-			id  uint64
-		}
-		met := map[table]bool{} // of threads
-		for len(records) > 0 {
-			head, rest := records[0], records[1:]
-			n := 0
-			for n < len(rest) && rest[n].Class > bpfiter.Void {
-				n++
+	type table struct {
+		pid int
+		id  uint64
+	}
+	met := map[table]bool{} // of threads
+	passed := false         // whether the records are of a table that is passed over
+	err = bpfiter.Look(bpfiter.Query{Everything: true, Room: b.openFiles()}, func(r *bpfiter.Record) {
+		switch t := (table{r.PID(), r.ID}); {
+		case r.Class == bpfiter.Void, r.Class == bpfiter.Table && met[t]:
+			passed = true
+		case r.Class == bpfiter.Table:
+			passed = false
+			met[t] = r.TID() != 0
+			tables = append(tables, Filled{PID: r.PID(), TID: r.TID(), Entries: make([]Entry, 0, r.FD)})
+		case !passed:
+			last := &tables[len(tables)-1]
+			if e, open := names.entry(last, r); open {
+				last.Entries = append(last.Entries, e)
 			}
-			records = rest[n:]
-			f := Filled{PID: int(uint32(head.Key)), TID: int(head.Key >> 32)}
-			if t := (table{f.PID, head.ID}); head.Class == bpfiter.Void || met[t] {
-				continue
-			} else if f.TID != 0 {
-				met[t] = true
-			}
-			f.Entries = make([]Entry, 0, n)
-			for i := range rest[:n] {
-				if e, open := names.entry(f, &rest[i]); open {
-					f.Entries = append(f.Entries, e)
-				}
-			}
-			found(f)
 		}
 	})
+	return tables, names.gaps, err
 }
 
 // openFiles is about how many descriptors there are: one for each open file, and
@@ -204,7 +214,7 @@ func (b BPFWalker) openFiles() int {
 // the link of one of those that are alike.
 type namer struct {
 	root                  string
-	gap                   func(Gap)
+	gaps                  []Gap
 	survey                surveyShard
 	link                  []byte
 	known                 map[nameKey]Entry
@@ -220,7 +230,7 @@ type nameKey struct {
 
 // entry makes an Entry of a record; open is false when the descriptor has been
 // closed since.
-func (n *namer) entry(f Filled, r *bpfiter.Record) (e Entry, open bool) {
+func (n *namer) entry(f *Filled, r *bpfiter.Record) (e Entry, open bool) {
 	e = Entry{ID: r.ID, FD: int32(r.FD)}
 	switch r.Class {
 	case bpfiter.Socket:
@@ -245,7 +255,7 @@ func (n *namer) entry(f Filled, r *bpfiter.Record) (e Entry, open bool) {
 	if err != nil {
 		if !gone(err) {
 			e.kind = kindIndex("") // it is there all the same
-			n.gap(detailGap("readlink "+n.root+"/PID/fd", f.PID, err))
+			n.gaps = append(n.gaps, detailGap("readlink "+n.root+"/PID/fd", f.PID, err))
 		}
 		return e, !gone(err)
 	}
@@ -272,7 +282,7 @@ func isNamed(r *bpfiter.Record, link []byte) bool {
 }
 
 // readlink reads the link of a descriptor.
-func (n *namer) readlink(f Filled, r *bpfiter.Record) ([]byte, error) {
+func (n *namer) readlink(f *Filled, r *bpfiter.Record) ([]byte, error) {
 	path := n.root + "/" + strconv.Itoa(f.PID)
 	if f.TID != 0 {
 		path += "/task/" + strconv.Itoa(f.TID)

@@ -37,15 +37,21 @@ type Query struct {
 // ErrChanging reports tables that were replaced whenever they were looked at.
 var ErrChanging = errors.New("bpf: descriptor tables change too fast")
 
-// tries is how often a look is done before it is given up.
-const tries = 3
+const (
+	// tries is how often a look is done before it is given up.
+	tries = 3
+	// leastRoom is for descriptors that are made while others are counted.
+	leastRoom = 1 << 10
+	// window is how many bytes of records are mapped at a time.
+	window = 1 << 18
+)
 
 // Look reads the tables of all processes of the caller's pid namespace and calls
-// found with the records, which are valid until it returns: by table, as the
-// processes are numbered, and in there by descriptor. A process that has ended is
-// left out. The error says why it is not possible here, or was not this time;
-// then found has not been called.
-func Look(q Query, found func([]Record)) error {
+// found with each record, which is valid until it returns: by table, as the threads
+// are numbered, and in there by descriptor. A process that has ended is left out.
+// The error says why it is not possible here, or was not this time; then found has
+// not been called, unless a system call failed that never does.
+func Look(q Query, found func(*Record)) error {
 	data, release, err := mapBTF()
 	if err != nil {
 		return err
@@ -55,34 +61,30 @@ func Look(q Query, found func([]Record)) error {
 	if err != nil {
 		return err
 	}
-	room := max(q.Room, 1<<10)
+	room := max(q.Room, leastRoom)
 	for range tries {
-		c, records, err := look(l, q, room)
-		if err != nil {
+		c, err := look(l, q, room, found)
+		if err != nil || c.complete(room) {
 			return err
 		}
-		if c.Torn == 0 && int(c.Next) <= room {
-			found(unsafe.Slice((*Record)(unsafe.Pointer(unsafe.SliceData(records))), c.Next))
-			return unmap(records)
-		}
-		if err := unmap(records); err != nil {
-			return err
-		}
-		room = max(room, int(c.Next)+int(c.Next)/8)
+		room = max(room, int(c.Next)+int(c.Next)/8+leastRoom)
 	}
 	return ErrChanging
 }
 
-// look does it once. The records are for unmap.
-func look(l *layout, q Query, room int) (c control, records []byte, err error) {
+// complete reports that the records are those of every table.
+func (c control) complete(room int) bool { return c.Torn == 0 && c.Next <= uint64(room) }
+
+// look does it once, and calls found if the records are complete.
+func look(l *layout, q Query, room int, found func(*Record)) (c control, err error) {
 	shared, err := createArray("stray_control", controlSize, 1)
 	if err != nil {
-		return c, nil, err
+		return c, err
 	}
 	defer unix.Close(shared)
 	block, err := unix.Mmap(shared, 0, controlSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return c, nil, os.NewSyscallError("mmap", err)
+		return c, os.NewSyscallError("mmap", err)
 	}
 	defer unix.Munmap(block)
 	for _, inode := range q.Inodes {
@@ -90,26 +92,33 @@ func look(l *layout, q Query, room int) (c control, records []byte, err error) {
 	}
 	array, err := createArray("stray_records", recordSize, room)
 	if err != nil {
-		return c, nil, err
+		return c, err
 	}
 	defer unix.Close(array)
 	if err := run(program(l, shared, array, whatIsWanted{q.Everything, q.Sockets, q.Rings}), l.tasks); err != nil {
-		return c, nil, err
+		return c, err
 	}
-	c = *(*control)(unsafe.Pointer(unsafe.SliceData(block)))
-	if n := min(int(c.Next), room) * recordSize; n > 0 {
-		if records, err = unix.Mmap(array, 0, n, unix.PROT_READ, unix.MAP_SHARED); err != nil {
-			return c, nil, os.NewSyscallError("mmap", err)
-		}
+	if c = *(*control)(unsafe.Pointer(unsafe.SliceData(block))); !c.complete(room) {
+		return c, nil
 	}
-	return c, records, nil
+	return c, eachRecord(array, int(c.Next), found)
 }
 
-func unmap(records []byte) error {
-	if records == nil {
-		return nil
+// eachRecord calls found with the records of a map.
+func eachRecord(array, n int, found func(*Record)) error {
+	for first := 0; first < n*recordSize; first += window {
+		part, err := unix.Mmap(array, int64(first), min(window, n*recordSize-first), unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			return os.NewSyscallError("mmap", err)
+		}
+		for i := 0; i < len(part); i += recordSize {
+			found((*Record)(unsafe.Pointer(&part[i])))
+		}
+		if err := unix.Munmap(part); err != nil {
+			return os.NewSyscallError("munmap", err)
+		}
 	}
-	return os.NewSyscallError("munmap", unix.Munmap(records))
+	return nil
 }
 
 // run loads a program and has it run for every thread.

@@ -64,6 +64,13 @@ type Record struct {
 
 const recordSize = 32
 
+// PID and TID tell whose table it is, for a Table and in a look for some sockets;
+// the TID is 0 for the table of the process.
+func (r *Record) PID() int { return int(uint32(r.Key)) }
+
+// TID is told with PID.
+func (r *Record) TID() int { return int(r.Key >> 32) }
+
 // Begins returns Name as text. What follows the end of a short name is of no
 // meaning.
 func (r *Record) Begins() string {
