@@ -30,10 +30,11 @@ var floors = map[string][]string{
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
 	"internal/follow":   {"fdscan", "internal/tracee"},
-	"fdscan":            {"internal/bpfiter", "internal/sockdiag"},
+	"fdscan":            {"internal/bpfiter", "internal/sockdiag", "internal/osthread"},
 	"internal/bpfiter":  {},
-	"internal/sockdiag": {},
-	"internal/tracee":   {},
+	"internal/sockdiag": {"internal/osthread"},
+	"internal/osthread": {},
+	"internal/tracee":   {"internal/osthread"},
 }
 
 // workshops are packages for tests, measurements and demonstrations: no floor
@@ -50,7 +51,7 @@ var reserved = map[string][]string{
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/bpfiter", "internal/follow", "internal/sockdiag", "internal/tracee"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/bpfiter", "internal/follow", "internal/sockdiag", "internal/osthread", "internal/tracee"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},
