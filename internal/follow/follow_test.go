@@ -165,10 +165,11 @@ func TestEveryWay(t *testing.T) {
 		// Only what had FD_CLOEXEC had it taken off on purpose.
 		{way: "uncloexec", leaky: []string{got}, processes: 2},
 	} {
-		for _, mood := range []string{"leaky", "clean"} {
-			t.Run(tt.way+"/"+mood, func(t *testing.T) {
+		for _, how := range []string{"leaky", "clean", "leaky with stacks", "clean with stacks"} {
+			t.Run(tt.way+"/"+how, func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "file")
-				run := start(t, follow.Options{}, program, tt.way, mood, file)
+				mood, _, stacks := strings.Cut(how, " ")
+				run := start(t, follow.Options{Stacks: stacks}, program, tt.way, mood, file)
 				want := tt.leaky
 				if mood == "clean" {
 					want = tt.clean
