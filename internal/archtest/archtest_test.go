@@ -33,6 +33,7 @@ var floors = map[string][]string{
 	"fdscan":            {"internal/sockdiag"},
 	"internal/sockdiag": {},
 	"internal/tracee":   {},
+	"internal/unwind":   {},
 }
 
 // workshops are packages for tests, measurements and demonstrations: no floor
@@ -49,7 +50,7 @@ var reserved = map[string][]string{
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee", "internal/unwind"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},

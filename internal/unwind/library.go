@@ -1,0 +1,214 @@
+package unwind
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxOpen bounds how many files are open at once. One that has been deleted
+	// takes room on its disk for as long.
+	maxOpen = 128
+	// maxVDSO bounds what the kernel maps into every process as if of a file.
+	maxVDSO = 1 << 16
+)
+
+// library are the programs and libraries that have been seen, by their files.
+type library struct {
+	root    string
+	modules map[fileID]*module
+	open    []*module // with an open file, the one used last at the end
+	vdso    *module
+}
+
+// module is a program or a library.
+type module struct {
+	path   string
+	file   moduleFile
+	image  *image   // nil: nothing to read, its frames are followed by frame pointers
+	golang *goTable // nil: no Go, or of before 1.18
+	rows   map[uint64]*row
+	names  *moduleNames
+}
+
+func newLibrary(root string) library {
+	return library{root: root, modules: map[fileID]*module{}}
+}
+
+func (l *library) close() {
+	for _, m := range l.open {
+		m.file.close()
+	}
+	l.open = nil
+	clear(l.modules)
+}
+
+// find returns the module of a mapping.
+func (l *library) find(pid, tid int, m *mapping) *module {
+	if m.module != nil {
+		return m.module
+	}
+	switch {
+	case m.file.inode != 0:
+		m.module = l.modules[m.file]
+		if m.module == nil {
+			m.module = l.load(pid, tid, m)
+		}
+	case m.name == "[vdso]":
+		if l.vdso == nil {
+			l.vdso = loadVDSO(tid, m)
+		}
+		m.module = l.vdso
+	case m.name == "":
+		m.module = &module{path: "[anonymous]"}
+	default:
+		m.module = &module{path: m.name}
+	}
+	return m.module
+}
+
+// load opens the file of a mapping. Its link below map_files is the file itself,
+// whatever its name means by now, and takes CAP_CHECKPOINT_RESTORE; its name is
+// right in the root of the process.
+func (l *library) load(pid, tid int, m *mapping) *module {
+	mod := &module{path: m.path(), rows: map[uint64]*row{}}
+	link := l.root + "/" + strconv.Itoa(pid) + "/map_files/" + strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
+	names := []string{link}
+	if !strings.HasSuffix(m.name, deleted) {
+		names = append(names, taskDirectory(l.root, pid, tid)+"/root"+m.name)
+	}
+	for _, name := range names {
+		if mod.file.open(name) == nil {
+			break
+		}
+	}
+	l.modules[m.file] = mod
+	if !mod.file.isOpen() {
+		return mod
+	}
+	mod.file.names = []string{mod.path}
+	l.opened(mod)
+	image, err := readImage(&moduleReader{l, mod})
+	if err != nil {
+		return mod
+	}
+	mod.image = image
+	if code, ok := image.address(m.offset); ok {
+		mod.golang = findGo(image, tid, m.start-code)
+	}
+	return mod
+}
+
+// opened notes that the module's file is open, and closes that of another one
+// where these are too many.
+func (l *library) opened(m *module) {
+	l.open = append(l.open, m)
+	if len(l.open) <= maxOpen {
+		return
+	}
+	oldest := l.open[0]
+	l.open = append(l.open[:0], l.open[1:]...)
+	oldest.file.close()
+	// Its number may become another file's now.
+	for id, m := range l.modules {
+		if m == oldest {
+			delete(l.modules, id)
+		}
+	}
+}
+
+// loadVDSO reads the code that the kernel maps into every process.
+func loadVDSO(tid int, m *mapping) *module {
+	mod := &module{path: m.name, rows: map[uint64]*row{}}
+	bytesOf := make([]byte, min(m.end-m.start, maxVDSO))
+	bytesOf = bytesOf[:readMemory(tid, m.start, bytesOf)]
+	if image, err := readImage(bytes.NewReader(bytesOf)); err == nil {
+		mod.image = image
+	}
+	return mod
+}
+
+// moduleReader reads the file of a module, and opens it again where it was closed
+// meanwhile.
+type moduleReader struct {
+	library *library
+	module  *module
+}
+
+func (r *moduleReader) ReadAt(b []byte, offset int64) (int, error) {
+	f := &r.module.file
+	if !f.isOpen() {
+		if err := f.reopen(); err != nil {
+			return 0, err
+		}
+		r.library.opened(r.module)
+	}
+	total := 0
+	for total < len(b) {
+		n, err := unix.Pread(f.fd-1, b[total:], offset+int64(total))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return total, err
+		case n <= 0:
+			return total, io.EOF
+		default:
+			total += n
+		}
+	}
+	return total, nil
+}
+
+// moduleFile is a regular file, open or to be opened again.
+type moduleFile struct {
+	fd    int // one more than the descriptor: 0 is closed
+	names []string
+	size  int64
+	// What tells the file from another one that has its name later.
+	device, inode uint64
+	written       unix.Timespec
+}
+
+func (f *moduleFile) isOpen() bool { return f.fd > 0 }
+
+func (f *moduleFile) open(name string) error {
+	// Nothing but a regular file is waited for, or becomes a terminal.
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		unix.Close(fd)
+		return unix.EINVAL
+	}
+	f.fd, f.size, f.device, f.inode, f.written = fd+1, st.Size, uint64(st.Dev), st.Ino, st.Mtim
+	return nil
+}
+
+// reopen opens the file by its name, if that is the same file still.
+func (f *moduleFile) reopen() error {
+	before := *f
+	for _, name := range before.names {
+		if f.open(name) != nil {
+			continue
+		}
+		if f.device == before.device && f.inode == before.inode && f.size == before.size && f.written == before.written {
+			return nil
+		}
+		f.close()
+		*f = before
+	}
+	return unix.ESTALE
+}
+
+func (f *moduleFile) close() {
+	if f.isOpen() {
+		unix.Close(f.fd - 1)
+		f.fd = 0
+	}
+}
