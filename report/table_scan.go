@@ -52,6 +52,7 @@ func (p *page) findingsInDetail() {
 		switch rest := count[k] - mostAlike; {
 		case p.wide || written[k] <= mostAlike || rest == 1:
 			p.finding(&f)
+			p.opened(&f)
 		case written[k] == mostAlike+1:
 			p.line("%s %-7s  and %s more like these (-o wide shows them)", f.Rule.ID, f.Severity, thousands(rest))
 			continue
