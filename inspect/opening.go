@@ -19,7 +19,7 @@ func OpeningText(o *fdscan.Opening, dir string) []string {
 	case strings.HasPrefix(o.Call, "accept"):
 		verb = "accepted"
 	}
-	lines := []string{fmt.Sprintf("%s by %s(2) of %s%s", verb, o.Call, o.Program, callsText(o, dir))}
+	lines := []string{fmt.Sprintf("%s by %s(2)%s", verb, o.Call, callsText(o, dir))}
 	if o.Of != nil {
 		lines = append(lines, OpeningText(o.Of, dir)...)
 	}

@@ -10,31 +10,40 @@ import (
 func (p *page) opened(f *inspect.Finding) {
 	dir := p.directory()
 	for o := f.Opening; o != nil; o = o.Of {
-		text := inspect.OpeningText(o, dir)[0]
+		text := findingIndent + Printable(inspect.OpeningText(o, dir)[0])
 		if !p.wide {
-			p.line("%s", fold(findingIndent+Printable(text), p.style.Width, findingIndent))
+			p.line("%s", fold(text, p.style.Width, findingIndent))
 			continue
 		}
-		p.line("%s", findingIndent+Printable(text))
+		p.line("%s", text)
 		for _, c := range o.Stack {
 			p.say(p.paint.faint.Sprint, findingIndent+"  "+stackLine(c, dir))
 		}
 	}
 }
 
-// directory is the working directory of the command that was followed.
-func (p *page) directory() string {
-	if p.outcome.Run == nil {
-		return ""
+// openingLines are what a finding says of where its descriptor was opened.
+func openingLines(f *inspect.Finding, dir string) []string {
+	if f.Opening == nil {
+		return nil
 	}
-	return p.outcome.Run.Directory
+	return inspect.OpeningText(f.Opening, dir)
 }
 
-// stackLine is a call with its module: "leak.c:5 open_backend, in leak+0x1149".
-func stackLine(f fdscan.Frame, dir string) string {
-	text := inspect.FrameText(f, dir)
-	if f.Inlined {
-		return text + " (inlined)"
+// directory is the working directory of the command that was followed; "" for none.
+func (r *Result) directory() string {
+	if r.Outcome.Run == nil {
+		return ""
 	}
-	return text
+	return r.Outcome.Run.Directory
+}
+
+func (p *page) directory() string { return (&Result{Outcome: p.outcome}).directory() }
+
+// stackLine is one call of a stack.
+func stackLine(c fdscan.Frame, dir string) string {
+	if c.Inlined {
+		return inspect.FrameText(c, dir) + " (inlined)"
+	}
+	return inspect.FrameText(c, dir)
 }

@@ -60,8 +60,11 @@ func (p *page) findingsInDetail() {
 			continue
 		}
 		if p.wide {
+			told := openingLines(&f, p.directory())
 			for _, e := range f.Evidence {
-				p.say(p.paint.faint.Sprint, findingIndent+"since "+e)
+				if !slices.Contains(told, e) {
+					p.say(p.paint.faint.Sprint, findingIndent+"since "+e)
+				}
 			}
 		}
 		for _, n := range f.Next {
