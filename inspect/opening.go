@@ -26,15 +26,18 @@ func OpeningText(o *fdscan.Opening, dir string) []string {
 	return lines
 }
 
-// callsText are the telling calls, the most telling first.
+// callsText are the calls of the program's own code, innermost first.
 func callsText(o *fdscan.Opening, dir string) string {
 	const most = 4
-	calls := TellingCalls(o)
+	calls := OwnCalls(o)
+	interpreter := slices.IndexFunc(o.Stack, func(f fdscan.Frame) bool { return isInterpreter(f) && !isExtension(f) && path.IsAbs(f.Module) })
 	switch {
 	case len(o.Stack) == 0:
-		return ", whose stack could not be read"
+		return ", and its stack could not be read"
+	case len(calls) == 0 && interpreter >= 0:
+		return " in what " + path.Base(o.Stack[interpreter].Module) + " interprets"
 	case len(calls) == 0:
-		return ", in the code of an interpreter"
+		return " in the runtime, and not in code of the program's own"
 	}
 	var words []string
 	for _, f := range calls[:min(len(calls), most)] {
@@ -69,12 +72,12 @@ func InDirectory(file, dir string) string {
 }
 
 // Source is the line of source below a directory where a finding's descriptor was
-// opened, by the most telling call that is there; not ok when none is.
+// opened, by the innermost call of its own code that is there; not ok when none is.
 func (f *Finding) Source(dir string) (file string, line int, ok bool) {
 	if f.Opening == nil || dir == "" {
 		return "", 0, false
 	}
-	for _, c := range TellingCalls(f.Opening) {
+	for _, c := range OwnCalls(f.Opening) {
 		if file := InDirectory(path.Clean(c.File), dir); file != "" && !path.IsAbs(file) && path.IsAbs(c.File) && c.Line > 0 {
 			return file, c.Line, true
 		}
@@ -82,16 +85,11 @@ func (f *Finding) Source(dir string) (file string, line int, ok bool) {
 	return "", 0, false
 }
 
-// TellingCalls are the calls of an opening's stack that the program's own code
-// made, innermost first: without those of the C library, of a language's runtime and
-// standard library, and of an interpreter. When no code of its own is left, those
-// that are of no interpreter.
-func TellingCalls(o *fdscan.Opening) []fdscan.Frame {
-	own := slices.DeleteFunc(slices.Clone(o.Stack), func(f fdscan.Frame) bool { return isRuntime(f) || isInterpreter(f) })
-	if len(own) > 0 {
-		return own
-	}
-	return slices.DeleteFunc(slices.Clone(o.Stack), isInterpreter)
+// OwnCalls are the calls of an opening's stack that the program's own code made,
+// innermost first: without those of the C library, of a language's runtime and
+// standard library, and of an interpreter.
+func OwnCalls(o *fdscan.Opening) []fdscan.Frame {
+	return slices.DeleteFunc(slices.Clone(o.Stack), func(f fdscan.Frame) bool { return isRuntime(f) || isInterpreter(f) })
 }
 
 func isDuplication(call string) bool { return strings.HasPrefix(call, "dup") || call == "fcntl" }
@@ -142,13 +140,19 @@ func isGoLibrary(f fdscan.Frame) bool {
 }
 
 // isInterpreter reports a call of an interpreter, which tells nothing of what it
-// interprets.
+// interprets, or of what it has compiled just then.
 func isInterpreter(f fdscan.Frame) bool {
 	module := path.Base(f.Module)
-	for _, name := range []string{"python", "libpython", "perl", "libperl", "ruby", "libruby", "php", "bash", "dash", "busybox"} {
+	if module == "[anonymous]" {
+		return true
+	}
+	for _, name := range []string{"python", "libpython", "perl", "libperl", "ruby", "libruby", "php", "node", "java", "libjvm", "bash", "dash", "busybox"} {
 		if rest, ok := strings.CutPrefix(module, name); ok && strings.Trim(rest, "0123456789.-abcdefghijklmnopqrstuvwxyz") == "" {
 			return true
 		}
 	}
-	return strings.Contains(module, ".cpython-")
+	return isExtension(f)
 }
+
+// isExtension reports a call of one of an interpreter's own libraries.
+func isExtension(f fdscan.Frame) bool { return strings.Contains(f.Module, "/lib-dynload/") }
