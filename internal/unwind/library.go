@@ -2,11 +2,8 @@ package unwind
 
 import (
 	"bytes"
-	"io"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -27,12 +24,13 @@ type library struct {
 
 // module is a program or a library.
 type module struct {
-	path   string
-	file   moduleFile
-	image  *image   // nil: nothing to read, its frames are followed by frame pointers
-	golang *goTable // nil: no Go, or of before 1.18
-	rows   map[uint64]*row
-	names  *moduleNames
+	path      string
+	file      moduleFile
+	image     *image   // nil: nothing to read, its frames are followed by frame pointers
+	golang    *goTable // nil: no Go, or of before 1.18
+	rows      map[uint64]*row
+	names     names
+	namesRead bool
 }
 
 func newLibrary(root string) library {
@@ -147,68 +145,5 @@ func (r *moduleReader) ReadAt(b []byte, offset int64) (int, error) {
 		}
 		r.library.opened(r.module)
 	}
-	total := 0
-	for total < len(b) {
-		n, err := unix.Pread(f.fd-1, b[total:], offset+int64(total))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return total, err
-		case n <= 0:
-			return total, io.EOF
-		default:
-			total += n
-		}
-	}
-	return total, nil
-}
-
-// moduleFile is a regular file, open or to be opened again.
-type moduleFile struct {
-	fd    int // one more than the descriptor: 0 is closed
-	names []string
-	size  int64
-	// What tells the file from another one that has its name later.
-	device, inode uint64
-	written       unix.Timespec
-}
-
-func (f *moduleFile) isOpen() bool { return f.fd > 0 }
-
-func (f *moduleFile) open(name string) error {
-	// Nothing but a regular file is waited for, or becomes a terminal.
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		unix.Close(fd)
-		return unix.EINVAL
-	}
-	f.fd, f.size, f.device, f.inode, f.written = fd+1, st.Size, uint64(st.Dev), st.Ino, st.Mtim
-	return nil
-}
-
-// reopen opens the file by its name, if that is the same file still.
-func (f *moduleFile) reopen() error {
-	before := *f
-	for _, name := range before.names {
-		if f.open(name) != nil {
-			continue
-		}
-		if f.device == before.device && f.inode == before.inode && f.size == before.size && f.written == before.written {
-			return nil
-		}
-		f.close()
-		*f = before
-	}
-	return unix.ESTALE
-}
-
-func (f *moduleFile) close() {
-	if f.isOpen() {
-		unix.Close(f.fd - 1)
-		f.fd = 0
-	}
+	return f.ReadAt(b, offset)
 }

@@ -1,98 +1,114 @@
 package unwind
 
 import (
-	"cmp"
+	"debug/dwarf"
 	"debug/elf"
-	"slices"
+	"io"
+	"strings"
 )
 
 const (
-	// maxSymbolTable bounds the symbols of a file, with their names.
-	maxSymbolTable = 256 << 20
 	// maxNamed is how many places of a module are kept with their names.
 	maxNamed = 1 << 14
+	// maxDebugInfo bounds the debugging information of a file, without compression,
+	// and maxSymbols its symbol table, without names. Files that have more are named
+	// by what is left.
+	maxDebugInfo = 256 << 20
+	maxSymbols   = 32 << 20
+	maxNames     = 128 << 20
 )
 
-// names tells the names of calls.
-type names struct{}
-
-// moduleNames is what a module knows of the names of its code.
-type moduleNames struct {
+// names is what a module knows of the names of its code.
+type names struct {
 	symbols []symbol
+	lines   *dwarf.Data // nil: no line information
 	named   map[uint64][]Frame
 }
 
-// symbol is a function of a symbol table.
-type symbol struct {
-	address, size uint64
-	name          string
-}
-
 // frames returns the frames of a call: one, preceded by those that were inlined
-// into it.
-func (n *names) frames(l *library, c call) []Frame {
+// into it; none for what the compiler made to adapt a call.
+func (l *library) frames(c call) []Frame {
 	m := c.module
-	if m.image == nil {
-		return []Frame{{Module: m.path, Offset: c.address}}
-	}
-	if m.names == nil {
-		m.names = &moduleNames{named: map[uint64][]Frame{}}
-		m.names.symbols = readSymbols(m.image)
-	}
 	if frames, ok := m.names.named[c.address]; ok {
 		return frames
 	}
 	var frames []Frame
-	if m.golang.contains(c.address) {
+	switch {
+	case m.image == nil:
+		frames = []Frame{{}}
+	case m.golang.contains(c.address):
 		frames = m.golang.frames(c.address)
+	default:
+		guarded(func() { frames = l.native(m, c.address) })
 	}
 	if frames == nil {
-		frames = []Frame{{Function: m.names.symbol(c.address)}}
+		frames = []Frame{{}}
 	}
 	for i := range frames {
 		frames[i].Module, frames[i].Offset = m.path, c.address
 	}
-	if len(m.names.named) >= maxNamed {
-		clear(m.names.named)
+	if m.names.named == nil || len(m.names.named) >= maxNamed {
+		m.names.named = map[uint64][]Frame{}
 	}
 	m.names.named[c.address] = frames
 	return frames
 }
 
-// symbol returns the name of the function at the address, "" when not known.
-func (n *moduleNames) symbol(address uint64) string {
-	i, found := slices.BinarySearchFunc(n.symbols, address, func(s symbol, a uint64) int { return cmp.Compare(s.address, a) })
-	if !found {
-		i--
+// native names code by the module's symbols and debugging information.
+func (l *library) native(m *module, address uint64) []Frame {
+	if !m.namesRead {
+		m.namesRead = true
+		guarded(func() { l.readNames(m) })
 	}
-	if i < 0 {
-		return ""
+	var frames []Frame
+	if m.names.lines != nil {
+		guarded(func() { frames = lines{m.names.lines}.frames(address) })
 	}
-	s := n.symbols[i]
-	if s.size != 0 && address-s.address >= s.size {
-		return ""
+	if frames == nil {
+		frames = []Frame{{}}
 	}
-	return s.name
+	if last := &frames[len(frames)-1]; last.Function == "" {
+		last.Function = readable(find(m.names.symbols, address))
+	}
+	return frames
 }
 
-// readSymbols lists the functions of the symbol tables of a file, by address.
-func readSymbols(i *image) (list []symbol) {
-	f, err := elf.NewFile(i.file)
+// guarded calls f, and makes nothing of what it panics with. The packages of the
+// standard library that read ELF and DWARF say of themselves that files made for
+// it can have them panic.
+func guarded(f func()) {
+	defer func() { _ = recover() }()
+	f()
+}
+
+// readNames reads what the file of the module has, and what a separate file of
+// debugging information adds to it.
+func (l *library) readNames(m *module) {
+	if !m.names.read(m.image.file) || m.names.lines == nil {
+		l.withDebugFile(m, func(file io.ReaderAt) { m.names.read(file) })
+	}
+}
+
+// read adds what an ELF file knows, and reports whether it has a symbol table.
+func (n *names) read(file io.ReaderAt) bool {
+	f, err := elf.NewFile(file)
 	if err != nil {
-		return nil
+		return false
 	}
-	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
-		symbols, err := read()
-		if err != nil {
-			continue
-		}
-		for _, s := range symbols {
-			kind := elf.ST_TYPE(s.Info)
-			if (kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC) && s.Section != elf.SHN_UNDEF && s.Name != "" {
-				list = append(list, symbol{s.Value, s.Size, s.Name})
-			}
+	var own bool
+	if n.symbols, own = readSymbols(f, n.symbols); n.lines != nil {
+		return own
+	}
+	size := uint64(0)
+	for _, s := range f.Sections {
+		if strings.HasPrefix(s.Name, ".debug_") || strings.HasPrefix(s.Name, ".zdebug_") {
+			// No size is trusted to add up.
+			size += min(s.Size, maxDebugInfo+1)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b symbol) int { return cmp.Compare(a.address, b.address) })
-	return slices.CompactFunc(list, func(a, b symbol) bool { return a.address == b.address })
+	if s := f.Section(".debug_info"); s == nil || s.Type == elf.SHT_NOBITS || size > maxDebugInfo {
+		return own
+	}
+	n.lines, _ = f.DWARF()
+	return own
 }

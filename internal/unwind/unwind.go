@@ -54,7 +54,6 @@ type Unwinder struct {
 	memory  memory
 	spaces  map[int]*space
 	library library
-	names   names
 	seed    maphash.Seed
 	traces  map[uint64][]*trace
 	calls   []call // of the stack at work
@@ -134,7 +133,7 @@ func (u *Unwinder) Frames(s Stack) []Frame {
 	}
 	var frames []Frame
 	for _, c := range s.trace.calls {
-		frames = append(frames, u.names.frames(&u.library, c)...)
+		frames = append(frames, u.library.frames(c)...)
 	}
 	return frames
 }
