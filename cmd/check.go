@@ -149,7 +149,10 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 	run := &inspect.Run{
 		Argv: argv, ExitCode: codeOf(r.Status), Duration: r.Duration, Sampled: r.Sampled, Processes: r.Processes, OpenAtExit: k.openAtExit,
 		Crossings: r.Crossings, Unclosed: r.Unclosed, Survivors: r.Survivors, Unread: r.Unread,
-		Stacks: k.stacks,
+		Stacks: r.Stacks,
+	}
+	if r.NoStacks != nil {
+		run.NoStacks = r.NoStacks.Error()
 	}
 	run.Directory, _ = os.Getwd()
 	if r.Status.Signaled() {

@@ -30,12 +30,12 @@ func OpeningText(o *fdscan.Opening, dir string) []string {
 func callsText(o *fdscan.Opening, dir string) string {
 	const most = 4
 	calls := OwnCalls(o)
-	interpreter := slices.IndexFunc(o.Stack, func(f fdscan.Frame) bool { return isInterpreter(f) && !isExtension(f) && path.IsAbs(f.Module) })
+	interpreter := slices.IndexFunc(o.Stack, func(f fdscan.Frame) bool { return interpreted(f) != "" })
 	switch {
 	case len(o.Stack) == 0:
 		return ", and its stack could not be read"
 	case len(calls) == 0 && interpreter >= 0:
-		return " in what " + path.Base(o.Stack[interpreter].Module) + " interprets"
+		return " in " + interpreted(o.Stack[interpreter]) + ", whose lines this stack does not tell"
 	case len(calls) == 0:
 		return " in the runtime, and not in code of the program's own"
 	}
@@ -142,16 +142,20 @@ func isGoLibrary(f fdscan.Frame) bool {
 // isInterpreter reports a call of an interpreter, which tells nothing of what it
 // interprets, or of what it has compiled just then.
 func isInterpreter(f fdscan.Frame) bool {
-	module := path.Base(f.Module)
-	if module == "[anonymous]" {
-		return true
-	}
-	for _, name := range []string{"python", "libpython", "perl", "libperl", "ruby", "libruby", "php", "node", "java", "libjvm", "bash", "dash", "busybox"} {
-		if rest, ok := strings.CutPrefix(module, name); ok && strings.Trim(rest, "0123456789.-abcdefghijklmnopqrstuvwxyz") == "" {
-			return true
-		}
-	}
-	return isExtension(f)
+	return f.Module == "[anonymous]" || interpreted(f) != "" || isExtension(f)
+}
+
+// interpreters are what programs and libraries interpret, by their names without a
+// version.
+var interpreters = map[string]string{
+	"python": "Python code", "libpython": "Python code", "perl": "Perl code", "libperl": "Perl code", "ruby": "Ruby code", "libruby": "Ruby code",
+	"php": "PHP code", "node": "JavaScript", "java": "Java code", "libjvm": "Java code", "bash": "a shell script", "dash": "a shell script", "busybox": "a shell script",
+}
+
+// interpreted is what the module of a call interprets; "" when it is no interpreter.
+func interpreted(f fdscan.Frame) string {
+	name, _, _ := strings.Cut(path.Base(f.Module), ".so")
+	return interpreters[strings.TrimRight(name, "0123456789.-")]
 }
 
 // isExtension reports a call of one of an interpreter's own libraries.

@@ -255,7 +255,7 @@ type Run struct {
 	Reported   int       `json:"reported_exit_code"` // that of stray
 	Duration   float64   `json:"duration_seconds"`
 	Sampled    bool      `json:"sampled"`
-	Stacks     bool      `json:"stacks"`    // that were asked for
+	Stacks     bool      `json:"stacks"`
 	Directory  *string   `json:"directory"` // in which it began
 	Processes  int       `json:"processes"`
 	LeftBehind []Process `json:"left_behind"`

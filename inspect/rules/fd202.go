@@ -72,7 +72,11 @@ func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Fi
 		f.Severity = inspect.Warning
 	}
 	f.Evidence = []string{"its command line: " + command(s.Process)}
-	f.Next = append([]string{fmt.Sprintf("kill %d", s.Process.PID)}, f.Next...)
+	if v.Run.Stacks {
+		f.Evidence = append(f.Evidence, "it is ended after this report: what is followed with --stacks cannot be released")
+	} else {
+		f.Next = append([]string{fmt.Sprintf("kill %d", s.Process.PID)}, f.Next...)
+	}
 	opened(v, &f, openings...)
 	return f
 }

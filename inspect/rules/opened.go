@@ -25,7 +25,7 @@ func opened(v *inspect.View, f *inspect.Finding, openings ...*fdscan.Opening) {
 		}
 		f.Evidence = append(f.Evidence, inspect.OpeningText(o, v.Run.Directory)...)
 	}
-	if !v.Run.Stacks && !v.Run.Sampled {
+	if !v.Run.Stacks && v.Run.NoStacks == "" && !v.Run.Sampled {
 		// Before the explanation, which everybody gets.
 		f.Next = slices.Insert(f.Next, len(f.Next)-1, withStacks(v.Run))
 	}
