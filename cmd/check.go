@@ -72,6 +72,8 @@ that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything
   stray check -p 4180 --since before.json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case k.stacks && (k.noTrace || len(k.watch.pids) > 0):
+				return usageError(again(c, args, map[string]string{"stacks": ""}), "--stacks follows a command by ptrace, from its start")
 			case len(k.watch.pids) > 0 && len(args) == 0:
 				return a.runCheckProcess(c.Context(), c, k.out, k.gate, k.watch)
 			case len(k.watch.pids) > 0:

@@ -69,6 +69,9 @@ func (o *openings) kept(entries table) *openings {
 
 // of returns how an entry came to be; nil when that was not seen.
 func (o *openings) of(e entry) *opening {
+	if o == nil {
+		return nil // looked at in intervals
+	}
 	if m := o.made[e.fd]; m.by != nil && (m.link == e.link || m.link+" (deleted)" == e.link) {
 		return m.by
 	}
