@@ -89,7 +89,13 @@ func (f *Finding) Source(dir string) (file string, line int, ok bool) {
 // innermost first: without those of the C library, of a language's runtime and
 // standard library, and of an interpreter.
 func OwnCalls(o *fdscan.Opening) []fdscan.Frame {
-	return slices.DeleteFunc(slices.Clone(o.Stack), func(f fdscan.Frame) bool { return isRuntime(f) || isInterpreter(f) })
+	own := slices.DeleteFunc(slices.Clone(o.Stack), func(f fdscan.Frame) bool { return isRuntime(f) || isInterpreter(f) })
+	// What is linked into a program of which the lines are known, and has none, is a
+	// library too: the C library of a static program.
+	if i := slices.IndexFunc(own, func(f fdscan.Frame) bool { return f.File != "" }); i > 0 && !slices.ContainsFunc(own[:i], func(f fdscan.Frame) bool { return f.Module != own[i].Module }) {
+		own = own[i:]
+	}
+	return own
 }
 
 func isDuplication(call string) bool { return strings.HasPrefix(call, "dup") || call == "fcntl" }

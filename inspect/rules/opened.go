@@ -25,6 +25,9 @@ func opened(v *inspect.View, f *inspect.Finding, openings ...*fdscan.Opening) {
 		}
 		f.Evidence = append(f.Evidence, inspect.OpeningText(o, v.Run.Directory)...)
 	}
+	if v.Run.Stacks && f.Opening == nil {
+		f.Evidence = append(f.Evidence, "where it was opened was not seen: by no call that is watched, as when it comes in a message")
+	}
 	if !v.Run.Stacks && v.Run.NoStacks == "" && !v.Run.Sampled {
 		// Before the explanation, which everybody gets.
 		f.Next = slices.Insert(f.Next, len(f.Next)-1, withStacks(v.Run))
