@@ -119,7 +119,7 @@ end`,
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
 			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
-			opened(v, &f, h.Opening)
+			tellOpening(v, &f, h.Opening)
 			findings = append(findings, f)
 		})
 		return findings

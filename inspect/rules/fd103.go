@@ -107,9 +107,9 @@ server.close_on_exec = true`,
 			}
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
+			tellOpening(v, &f, h.Opening)
 			// Servers that replace themselves by exec, on an upgrade or a
 			// reload, need it inheritable: nothing to be told in passing.
-			opened(v, &f, h.Opening)
 			if severity > inspect.Note {
 				f.Next = append([]string{fmt.Sprintf("stray seal %s -p %d", target(s), h.Process.PID)}, f.Next...)
 			}

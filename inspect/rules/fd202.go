@@ -77,6 +77,6 @@ func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Fi
 	} else {
 		f.Next = append([]string{fmt.Sprintf("kill %d", s.Process.PID)}, f.Next...)
 	}
-	opened(v, &f, openings...)
+	tellOpening(v, &f, openings...)
 	return f
 }

@@ -57,7 +57,7 @@ func crossing(r *inspect.Rule, v *inspect.View, c *fdscan.Crossing, message stri
 	case slices.Contains(memoryDevices, c.Link):
 		f.Severity = inspect.Note
 	}
-	opened(v, &f, c.Opening)
+	tellOpening(v, &f, c.Opening)
 	return f
 }
 

@@ -9,9 +9,9 @@ import (
 	"stray/inspect"
 )
 
-// opened notes where the descriptors of a finding were opened; of a command that was
+// tellOpening notes where the descriptors of a finding were opened; of a command that was
 // followed without asking for that, how to find out.
-func opened(v *inspect.View, f *inspect.Finding, openings ...*fdscan.Opening) {
+func tellOpening(v *inspect.View, f *inspect.Finding, openings ...*fdscan.Opening) {
 	if v.Run == nil || len(openings) == 0 {
 		return
 	}
