@@ -1,6 +1,8 @@
 package unwind
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -104,17 +106,49 @@ func stacks(t *testing.T, command ...string) (all [][]Frame) {
 	return all
 }
 
-// want checks that the functions, and their lines where these are given as
-// FUNCTION:LINE, are among the frames, one after the other without gaps.
-func want(t *testing.T, frames []Frame, functions ...string) {
+// want checks that the calls are among the frames, one after the other without
+// gaps. A call is a function, and where its line is to be checked too,
+// FUNCTION@TEXT, with text that the line of the source has, and none before it.
+func want(t *testing.T, frames []Frame, calls ...string) {
 	t.Helper()
-	matches := func(f Frame, want string) bool {
-		return f.Function == want || f.Function+":"+itoa(f.Line) == want
+	matches := func(f Frame, call string) bool {
+		function, text, hasLine := strings.Cut(call, "@")
+		if f.Function != function {
+			return false
+		}
+		return !hasLine || f.Line > 0 && f.Line == lineOf(t, f.File, text)
 	}
 	for i := range frames {
-		if rest := frames[i:]; len(rest) >= len(functions) && slices.EqualFunc(rest[:len(functions)], functions, matches) {
+		if rest := frames[i:]; len(rest) >= len(calls) && slices.EqualFunc(rest[:len(calls)], calls, matches) {
 			return
 		}
 	}
-	t.Errorf("there is no %v in\n%s", functions, told(frames))
+	t.Errorf("there is no %q in\n%s", calls, told(frames))
+}
+
+// lineOf returns the number of the first line of a source file that has the text.
+func lineOf(t *testing.T, file, text string) int {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, ok := strings.Cut(string(source), text)
+	if !ok {
+		t.Fatalf("%s has no %q", file, text)
+	}
+	return 1 + strings.Count(before, "\n")
+}
+
+// told writes the frames as a person would read them.
+func told(frames []Frame) string {
+	var b strings.Builder
+	for _, f := range frames {
+		fmt.Fprintf(&b, "%s %s:%d (%s+%#x)", f.Function, f.File, f.Line, f.Module, f.Offset)
+		if f.Inlined {
+			b.WriteString(" inlined")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }
