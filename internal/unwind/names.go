@@ -67,8 +67,10 @@ func (l *library) native(m *module, address uint64) []Frame {
 	if frames == nil {
 		frames = []Frame{{}}
 	}
-	if last := &frames[len(frames)-1]; last.Function == "" {
-		last.Function = readable(find(m.names.symbols, address))
+	// A lambda is only "operator()" to the debugging information.
+	symbol := find(m.names.symbols, address)
+	if last := &frames[len(frames)-1]; last.Function == "" || mangled(symbol) {
+		last.Function = readable(symbol)
 	}
 	return frames
 }

@@ -61,6 +61,11 @@ func TestStacksOfC(t *testing.T) {
 	}
 }
 
+func TestStacksOfCPlusPlus(t *testing.T) {
+	frames := stacks(t, build(t, "open.cc", plainFlags...))[0]
+	want(t, frames, "memfd_create", "pool::Connections::open@memfd_create(", "in_handler@// while handled", "main::{lambda(int)#1}::operator()@// by name", "main@call(1)")
+}
+
 // A program without names and lines has addresses that a debug file explains.
 func TestSeparateDebugInformation(t *testing.T) {
 	objcopy := testenv.NeedTool(t, "objcopy", "binutils")
@@ -189,4 +194,22 @@ func TestEqualStacks(t *testing.T) {
 	if len(seen) != 2 {
 		t.Errorf("%d different stacks, want 2: %v", len(seen), seen)
 	}
+}
+
+func BenchmarkStack(b *testing.B) {
+	program := build(b, "open.c", plainFlags...)
+	u := New("/proc")
+	defer u.Close()
+	visited := false
+	visit(b, []string{program, "many"}, func(pid, tid int, r Registers) {
+		if visited {
+			return
+		}
+		visited = true
+		b.ReportMetric(float64(len(u.Stack(pid, tid, r, maxCalls).trace.calls)), "calls")
+		b.ReportAllocs()
+		for b.Loop() {
+			u.Stack(pid, tid, r, maxCalls)
+		}
+	})
 }

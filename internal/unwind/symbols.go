@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"debug/elf"
 	"slices"
+	"strings"
 
 	"github.com/ianlancetaylor/demangle"
 )
@@ -61,12 +62,23 @@ func underscores(name string) int {
 	return n
 }
 
+// mangled reports whether a symbol is one of C++ or Rust, which has the whole name
+// of its function in it.
+func mangled(symbol string) bool {
+	return strings.HasPrefix(symbol, "_Z") || strings.HasPrefix(symbol, "_R")
+}
+
 // readable returns the name of a C++ or Rust function as the language writes it,
 // without parameters, and any other as it is.
-func readable(name string) string {
+func readable(symbol string) string {
 	// No one reads the longest names, and they are the dearest.
-	if len(name) > 4096 {
-		return name
+	if !mangled(symbol) || len(symbol) > 4096 {
+		return symbol
 	}
-	return demangle.Filter(name, demangle.NoParams, demangle.NoTemplateParams, demangle.NoEnclosingParams, demangle.MaxLength(12))
+	options := []demangle.Option{demangle.NoParams, demangle.NoEnclosingParams, demangle.MaxLength(12)}
+	if symbol[1] == 'Z' {
+		// What these leave of a Rust name is none.
+		options = append(options, demangle.NoTemplateParams)
+	}
+	return demangle.Filter(symbol, options...)
 }

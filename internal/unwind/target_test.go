@@ -18,11 +18,14 @@ import (
 // maxCalls is the limit of the stacks that tests ask for.
 const maxCalls = 64
 
-// build compiles a C program of the test data with the flags, and returns its path.
+// build compiles a C or C++ program of the test data with the flags, and returns its path.
 func build(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	gcc := testenv.NeedTool(t, "gcc", "gcc")
-	program := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(source), ".c"))
+	if filepath.Ext(source) == ".cc" {
+		gcc = testenv.NeedTool(t, "g++", "g++")
+	}
+	program := filepath.Join(t.TempDir(), strings.TrimSuffix(source, filepath.Ext(source)))
 	args := append([]string{"-o", program, filepath.Join("testdata", source)}, flags...)
 	if out, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
 		t.Fatalf("gcc %v: %v\n%s", args, err, out)
