@@ -14,47 +14,51 @@ import (
 // plainFlags are those of a program as distributions build it.
 var plainFlags = []string{"-g", "-O2", "-fomit-frame-pointer"}
 
+// builds are the ways in which programs come.
+var builds = map[string][]string{
+	"pie":            {"-fpie", "-pie"},
+	"fixed":          {"-fno-pie", "-no-pie"},
+	"static":         {"-static", "-fno-pie", "-no-pie"},
+	"static-pie":     {"-static-pie", "-fpie"},
+	"no-table":       {"-Wl,--no-eh-frame-hdr"},
+	"frame-pointers": {"-fno-omit-frame-pointer", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"},
+	"dwarf-4":        {"-gdwarf-4", "-Os"},
+}
+
 func TestStacksOfC(t *testing.T) {
 	request := []string{"make@memfd_create(name, 0)", "open_backend@make(name);", "handle_request@open_backend(name);"}
 	after := func(calls ...string) []string { return append(slices.Clone(request), calls...) }
-	start := "main@finish();"
-	for _, tt := range []struct {
-		how  string
-		want []string
-	}{
-		{"plain", after(`main@handle_request("plain", argc)`)},
-		{"thread", after("worker@handle_request(name, 100)")},
-		{"signal", after(`on_signal@handle_request("signal", signal)`)},
-		{"altstack", after(`on_signal@handle_request("signal", signal)`)},
-		{"deep", after(`deep@handle_request("deep", 3)`, "deep@/* once more */", "deep@/* once more */")},
-		{"aligned", after(`aligned@handle_request("aligned",`, "main@aligned(argc)")},
-		{"compiled", []string{"open_backend@make(name);", "", "compiled_at_run_time@made)(", "main@compiled_at_run_time()"}},
-	} {
-		t.Run(tt.how, func(t *testing.T) {
-			for name, flags := range map[string][]string{
-				"pie":            {"-fpie", "-pie"},
-				"fixed":          {"-fno-pie", "-no-pie"},
-				"static":         {"-static", "-fno-pie", "-no-pie"},
-				"static-pie":     {"-static-pie", "-fpie"},
-				"frame-pointers": {"-fno-omit-frame-pointer", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"},
-				"dwarf-4":        {"-gdwarf-4", "-Os"},
+	for build, flags := range builds {
+		t.Run(build, func(t *testing.T) {
+			program := compile(t, "open.c", append(slices.Clone(plainFlags), flags...)...)
+			u := New("/proc")
+			defer u.Close()
+			for _, tt := range []struct {
+				how  string
+				want []string
+				main string // the call in main, of a stack that something interrupts
+			}{
+				{how: "plain", want: after(`main@handle_request("plain", argc)`)},
+				{how: "thread", want: after("worker@handle_request(name, 100)")},
+				{how: "signal", want: after(`on_signal@handle_request("signal", signal)`), main: "raise(SIGUSR1); /* on this stack */"},
+				{how: "altstack", want: after(`on_signal@handle_request("signal", signal)`), main: "raise(SIGUSR1); /* on the other stack */"},
+				{how: "deep", want: after(`deep@handle_request("deep", 3)`, "deep@/* once more */", "deep@/* once more */")},
+				{how: "aligned", want: after(`aligned@handle_request("aligned",`, "main@aligned(argc)")},
+				{how: "compiled", want: []string{"open_backend@make(name);", "", "compiled_at_run_time@made)(", "main@compiled_at_run_time()"}},
 			} {
-				t.Run(name, func(t *testing.T) {
-					program := build(t, "open.c", append(slices.Clone(plainFlags), flags...)...)
-					all := stacks(t, program, tt.how)
+				t.Run(tt.how, func(t *testing.T) {
+					all := stacksBy(t, u, program, tt.how)
 					if len(all) != 2 {
 						t.Fatalf("%d stacks, want 2", len(all))
 					}
 					want(t, all[0], tt.want...)
-					switch tt.how {
-					case "signal", "altstack":
-						want(t, all[0], "main@"+map[string]string{"signal": "raise(SIGUSR1);", "altstack": "raise(SIGUSR1); /* on"}[tt.how])
-					case "deep":
-						if len(all[0]) < maxCalls {
-							t.Errorf("%d frames of a thousand, want the limit", len(all[0]))
-						}
+					if tt.main != "" {
+						want(t, all[0], "main@"+tt.main)
 					}
-					want(t, all[1], after("finish@handle_request(\"finish\", 5)", start)...)
+					if n := len(all[0]); tt.how == "deep" && n < maxCalls {
+						t.Errorf("%d frames of a thousand, want the limit", n)
+					}
+					want(t, all[1], after("finish@handle_request(\"finish\", 5)", "main@finish();")...)
 				})
 			}
 		})
@@ -62,7 +66,7 @@ func TestStacksOfC(t *testing.T) {
 }
 
 func TestStacksOfCPlusPlus(t *testing.T) {
-	frames := stacks(t, build(t, "open.cc", plainFlags...))[0]
+	frames := stacks(t, compile(t, "open.cc", plainFlags...))[0]
 	want(t, frames, "memfd_create", "pool::Connections::open@memfd_create(", "in_handler@// while handled", "main::{lambda(int)#1}::operator()@// by name", "main@call(1)")
 }
 
@@ -75,7 +79,7 @@ func TestSeparateDebugInformation(t *testing.T) {
 			t.Fatalf("objcopy %v: %v\n%s", args, err, out)
 		}
 	}
-	program := build(t, "open.c", plainFlags...)
+	program := compile(t, "open.c", plainFlags...)
 	whole := stacks(t, program, "plain")[0]
 	symbols := filepath.Join(filepath.Dir(program), ".debug", "open.debug")
 	if err := os.Mkdir(filepath.Dir(symbols), 0o755); err != nil {
@@ -88,7 +92,7 @@ func TestSeparateDebugInformation(t *testing.T) {
 	}
 
 	// A file that belongs to another program explains nothing.
-	other := build(t, "open.c", "-g", "-O1")
+	other := compile(t, "open.c", "-g", "-O1")
 	copyFile(t, other, symbols)
 	stripped := stacks(t, program, "plain")[0]
 	for i, f := range stripped {
@@ -133,21 +137,15 @@ func copyFile(t *testing.T, from, to string) {
 
 // A symbol table without lines, as of most programs that are installed.
 func TestSymbolsOnly(t *testing.T) {
-	program := build(t, "open.c", "-O2", "-fomit-frame-pointer")
+	program := compile(t, "open.c", "-O2", "-fomit-frame-pointer")
 	want(t, stacks(t, program, "plain")[0], "memfd_create", "open_backend", "handle_request", "main")
 }
 
 // The library comes after the process is known.
 func TestLibraryThatIsLoadedLater(t *testing.T) {
-	library := build(t, "library.c", append(slices.Clone(plainFlags), "-shared", "-fPIC")...)
-	program := build(t, "open.c", plainFlags...)
-	u := New("/proc")
-	defer u.Close()
-	var seen []Stack
-	visit(t, []string{program, "library", library}, func(pid, tid int, r Registers) {
-		seen = append(seen, u.Stack(pid, tid, r, maxCalls))
-	})
-	frames := u.Frames(seen[1])
+	library := compile(t, "library.c", append(slices.Clone(plainFlags), "-shared", "-fPIC")...)
+	program := compile(t, "open.c", plainFlags...)
+	frames := stacks(t, program, "library", library)[1]
 	want(t, frames, "open_backend@make(name);", "library_call@then(", "main@call(open_backend)")
 }
 
@@ -155,7 +153,7 @@ func TestLibraryThatIsLoadedLater(t *testing.T) {
 // it, if this one may follow the kernel's links to it.
 func TestProgramThatIsDeleted(t *testing.T) {
 	testenv.NeedRoot(t)
-	program := build(t, "open.c", plainFlags...)
+	program := compile(t, "open.c", plainFlags...)
 	u := New("/proc")
 	defer u.Close()
 	var seen []Stack
@@ -177,14 +175,14 @@ func TestProgramThatIsDeleted(t *testing.T) {
 func TestProgramInAnotherRoot(t *testing.T) {
 	testenv.NeedRoot(t)
 	chroot := testenv.NeedTool(t, "chroot", "coreutils")
-	program := build(t, "open.c", append(slices.Clone(plainFlags), "-static")...)
+	program := compile(t, "open.c", append(slices.Clone(plainFlags), "-static")...)
 	frames := stacks(t, chroot, filepath.Dir(program), "/open", "plain")[0]
 	want(t, frames, "make@memfd_create(name, 0)", "open_backend@make(name);")
 }
 
 // Equal stacks are one, so that a million of them take no more room.
 func TestEqualStacks(t *testing.T) {
-	program := build(t, "open.c", plainFlags...)
+	program := compile(t, "open.c", plainFlags...)
 	u := New("/proc")
 	defer u.Close()
 	seen := map[Stack]int{}
@@ -197,7 +195,7 @@ func TestEqualStacks(t *testing.T) {
 }
 
 func BenchmarkStack(b *testing.B) {
-	program := build(b, "open.c", plainFlags...)
+	program := compile(b, "open.c", plainFlags...)
 	u := New("/proc")
 	defer u.Close()
 	visited := false
@@ -206,10 +204,11 @@ func BenchmarkStack(b *testing.B) {
 			return
 		}
 		visited = true
-		b.ReportMetric(float64(len(u.Stack(pid, tid, r, maxCalls).trace.calls)), "calls")
 		b.ReportAllocs()
+		calls := 0
 		for b.Loop() {
-			u.Stack(pid, tid, r, maxCalls)
+			calls = len(u.Stack(pid, tid, r, maxCalls).trace.calls)
 		}
+		b.ReportMetric(float64(calls), "calls")
 	})
 }

@@ -15,16 +15,45 @@ type symbol struct {
 	name          string
 }
 
-// find returns the name of the function at the address, "" when not known.
+// maxLabels is how many labels within a function are passed over for its name.
+const maxLabels = 64
+
+// find returns the name of the function at the address, "" when not known: that of
+// the symbol whose size includes the address, or else the last one before it that
+// has no size, as those written in assembly.
 func find(list []symbol, address uint64) string {
 	i, found := slices.BinarySearchFunc(list, address, func(s symbol, a uint64) int { return cmp.Compare(s.address, a) })
 	if !found {
 		i--
 	}
-	if i < 0 || list[i].size != 0 && address-list[i].address >= list[i].size {
-		return ""
+	label := ""
+	for n := 0; i >= 0 && n < maxLabels; i, n = i-1, n+1 {
+		s := list[i]
+		if s.size != 0 {
+			if address-s.address < s.size {
+				return s.name
+			}
+			break
+		}
+		if label == "" {
+			label = s.name
+		}
 	}
-	return list[i].name
+	return label
+}
+
+// isCode reports whether a symbol is one of code, and no mark of the assembler's.
+func isCode(f *elf.File, s elf.Symbol) bool {
+	if s.Name == "" || s.Name[0] == '$' || s.Section == elf.SHN_UNDEF {
+		return false
+	}
+	switch elf.ST_TYPE(s.Info) {
+	case elf.STT_FUNC, elf.STT_GNU_IFUNC:
+		return true
+	case elf.STT_NOTYPE:
+		return int(s.Section) < len(f.Sections) && f.Sections[s.Section].Flags&elf.SHF_EXECINSTR != 0
+	}
+	return false
 }
 
 // readSymbols adds the functions of an ELF file to the list, and reports whether
@@ -40,8 +69,7 @@ func readSymbols(f *elf.File, list []symbol) (all []symbol, own bool) {
 			continue
 		}
 		for _, s := range symbols {
-			t := elf.ST_TYPE(s.Info)
-			if (t == elf.STT_FUNC || t == elf.STT_GNU_IFUNC) && s.Section != elf.SHN_UNDEF && s.Name != "" {
+			if isCode(f, s) {
 				list = append(list, symbol{s.Value, s.Size, s.Name})
 				own = own || kind == elf.SHT_SYMTAB
 			}
@@ -49,7 +77,7 @@ func readSymbols(f *elf.File, list []symbol) (all []symbol, own bool) {
 	}
 	// Of several names for an address, the plainest: open64 before __open64.
 	slices.SortFunc(list, func(a, b symbol) int {
-		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(underscores(a.name), underscores(b.name)), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.address, b.address), -cmp.Compare(a.size, b.size), cmp.Compare(underscores(a.name), underscores(b.name)), cmp.Compare(a.name, b.name))
 	})
 	return slices.CompactFunc(list, func(a, b symbol) bool { return a.address == b.address }), own
 }

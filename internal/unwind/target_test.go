@@ -18,8 +18,8 @@ import (
 // maxCalls is the limit of the stacks that tests ask for.
 const maxCalls = 64
 
-// build compiles a C or C++ program of the test data with the flags, and returns its path.
-func build(t testing.TB, source string, flags ...string) string {
+// compile compiles a C or C++ program of the test data with the flags, and returns its path.
+func compile(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	gcc := testenv.NeedTool(t, "gcc", "gcc")
 	if filepath.Ext(source) == ".cc" {
@@ -95,12 +95,21 @@ func visit(t testing.TB, command []string, see func(pid, tid int, r Registers)) 
 
 // stacks returns the frames of the stacks that visit sees, named after the
 // command has ended.
-func stacks(t *testing.T, command ...string) (all [][]Frame) {
+func stacks(t *testing.T, command ...string) [][]Frame {
 	t.Helper()
 	u := New("/proc")
 	defer u.Close()
+	return stacksBy(t, u, command...)
+}
+
+// stacksBy is stacks with an Unwinder that has seen others.
+func stacksBy(t *testing.T, u *Unwinder, command ...string) (all [][]Frame) {
+	t.Helper()
 	var seen []Stack
 	visit(t, command, func(pid, tid int, r Registers) {
+		if len(seen) == 0 {
+			u.Forget(pid) // another process had the number
+		}
 		seen = append(seen, u.Stack(pid, tid, r, maxCalls))
 	})
 	for _, s := range seen {

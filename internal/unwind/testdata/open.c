@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
 	}
 	if (!strcmp(how, "signal")) {
 		signal(SIGUSR1, on_signal);
-		raise(SIGUSR1);
+		raise(SIGUSR1); /* on this stack */
 	}
 	if (!strcmp(how, "altstack")) {
 		stack_t other = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
