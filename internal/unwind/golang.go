@@ -75,7 +75,7 @@ type frameSize struct {
 // findGo returns the function table of an image that is loaded into the process
 // of tid, bias above the addresses that its symbols count; nil when it has none.
 func findGo(i *image, tid int, bias uint64) *goTable {
-	s, ok := i.section(".gopclntab", ".data.rel.ro.gopclntab")
+	s, ok := i.goSection()
 	if !ok {
 		return nil
 	}
@@ -116,6 +116,34 @@ func findGo(i *image, tid int, bias uint64) *goTable {
 	// The table ends with the end of the last function.
 	g.etext = g.text + uint64(g.u32(g.tab+8*g.functions))
 	return g
+}
+
+// goSection returns where the function table is. It has a section of its own, but
+// for the linkers of C programs, which make one of several before Go 1.26.
+func (i *image) goSection() (segment, bool) {
+	if s, ok := i.section(".gopclntab", ".data.rel.ro.gopclntab"); ok {
+		return s.segment, true
+	}
+	s, ok := i.section(".data.rel.ro")
+	if _, isGo := i.section(".go.buildinfo"); !ok || !isGo || s.size > maxGoData {
+		return segment{}, false
+	}
+	const align, chunk = 32, 1 << 16
+	b := make([]byte, chunk)
+	first := -s.address % align
+	for at := first; at < s.size; at += chunk {
+		part := b[:min(chunk, s.size-at)]
+		part = part[:i.read(s.address+at, part)]
+		for n := 0; n+8 <= len(part); n += align {
+			// Magic number, two zeros, the sizes of an instruction and of a pointer.
+			magic := binary.LittleEndian.Uint32(part[n:])
+			if (magic == magicGo118 || magic == magicGo120) && part[n+4] == 0 && part[n+5] == 0 && (part[n+6] == 1 || part[n+6] == 4) && part[n+7] == 8 {
+				at += uint64(n)
+				return segment{s.offset + at, s.address + at, s.size - at}, true
+			}
+		}
+	}
+	return segment{}, false
 }
 
 // findModule returns the address of runtime.moduledata, which begins with that

@@ -59,19 +59,22 @@ func isCode(f *elf.File, s elf.Symbol) bool {
 // readSymbols adds the functions of an ELF file to the list, and reports whether
 // the file has more than those that it exports.
 func readSymbols(f *elf.File, list []symbol) (all []symbol, own bool) {
-	for kind, read := range map[elf.SectionType]func() ([]elf.Symbol, error){elf.SHT_SYMTAB: f.Symbols, elf.SHT_DYNSYM: f.DynamicSymbols} {
-		s := f.SectionByType(kind)
+	for _, table := range []struct {
+		kind elf.SectionType
+		read func() ([]elf.Symbol, error)
+	}{{elf.SHT_SYMTAB, f.Symbols}, {elf.SHT_DYNSYM, f.DynamicSymbols}} {
+		s := f.SectionByType(table.kind)
 		if s == nil || s.Size > maxSymbols || uint64(s.Link) >= uint64(len(f.Sections)) || f.Sections[s.Link].Size > maxNames {
 			continue
 		}
-		symbols, err := read()
+		symbols, err := table.read()
 		if err != nil {
 			continue
 		}
 		for _, s := range symbols {
 			if isCode(f, s) {
 				list = append(list, symbol{s.Value, s.Size, s.Name})
-				own = own || kind == elf.SHT_SYMTAB
+				own = own || table.kind == elf.SHT_SYMTAB
 			}
 		}
 	}
