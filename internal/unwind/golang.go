@@ -28,9 +28,12 @@ const (
 	recordLine      = 24
 	recordNPCData   = 28
 	recordUnit      = 32
+	recordFlags     = 41
 	recordNFuncData = 43
 	recordSize      = 44
 	recordStartLine = 4
+
+	flagSPWrite = 2 // FuncFlagSPWrite
 
 	pcdataInline   = 2 // PCDATA_InlTreeIndex
 	funcdataInline = 3 // FUNCDATA_InlTree
@@ -58,12 +61,21 @@ type goTable struct {
 	text, etext                     uint64 // where the code is
 	names, units, files, pctab, tab uint64 // addresses of the parts
 	funcdata                        uint64 // address; 0 when not known
+	sizes                           map[uint64]frameSize
+}
+
+// frameSize is how much a function has on the stack at one place, without what
+// the call of it pushed, in bytes. It is not known in functions that go to another
+// stack.
+type frameSize struct {
+	size  uint64
+	known bool
 }
 
 // findGo returns the function table of an image that is loaded into the process
 // of tid, bias above the addresses that its symbols count; nil when it has none.
 func findGo(i *image, tid int, bias uint64) *goTable {
-	s, ok := i.section(".gopclntab", ".data.rel.ro.gopclntab")
+	s, ok := i.goSection()
 	if !ok {
 		return nil
 	}
@@ -104,6 +116,34 @@ func findGo(i *image, tid int, bias uint64) *goTable {
 	// The table ends with the end of the last function.
 	g.etext = g.text + uint64(g.u32(g.tab+8*g.functions))
 	return g
+}
+
+// goSection returns where the function table is. It has a section of its own, but
+// for the linkers of C programs, which make one of several before Go 1.26.
+func (i *image) goSection() (segment, bool) {
+	if s, ok := i.section(".gopclntab", ".data.rel.ro.gopclntab"); ok {
+		return s.segment, true
+	}
+	s, ok := i.section(".data.rel.ro")
+	if _, isGo := i.section(".go.buildinfo"); !ok || !isGo || s.size > maxGoData {
+		return segment{}, false
+	}
+	const align, chunk = 32, 1 << 16
+	b := make([]byte, chunk)
+	first := -s.address % align
+	for at := first; at < s.size; at += chunk {
+		part := b[:min(chunk, s.size-at)]
+		part = part[:i.read(s.address+at, part)]
+		for n := 0; n+8 <= len(part); n += align {
+			// Magic number, two zeros, the sizes of an instruction and of a pointer.
+			magic := binary.LittleEndian.Uint32(part[n:])
+			if (magic == magicGo118 || magic == magicGo120) && part[n+4] == 0 && part[n+5] == 0 && (part[n+6] == 1 || part[n+6] == 4) && part[n+7] == 8 {
+				at += uint64(n)
+				return segment{s.offset + at, s.address + at, s.size - at}, true
+			}
+		}
+	}
+	return segment{}, false
 }
 
 // findModule returns the address of runtime.moduledata, which begins with that
@@ -166,6 +206,7 @@ type goFunction struct {
 	nPCData  uint64
 	pcdata   uint64 // address of the list of tables
 	funcdata uint64 // address of the list of data
+	flags    uint8
 }
 
 func (f *goFunction) u32(at int) uint32 { return binary.LittleEndian.Uint32(f.record[at:]) }
@@ -195,8 +236,10 @@ func (g *goTable) function(address uint64) (f goFunction, ok bool) {
 		return f, false
 	}
 	size, data := uint64(recordSize), f.record[recordNFuncData]
+	f.flags = f.record[recordFlags]
 	if !g.go120 {
 		size, data = size-recordStartLine, f.record[recordNFuncData-recordStartLine]
+		f.flags = f.record[recordFlags-recordStartLine]
 	}
 	f.nPCData = min(uint64(f.u32(recordNPCData)), maxGoPCData)
 	f.pcdata = f.address + size
@@ -232,15 +275,21 @@ func (g *goTable) value(f *goFunction, offset uint32, address uint64) (int32, bo
 	return 0, false
 }
 
-// frameSize returns how much the function has on the stack when it is at the
-// address, without what the call of it pushed, in bytes.
-func (g *goTable) frameSize(address uint64) (uint64, bool) {
-	f, ok := g.function(address)
-	if !ok {
-		return 0, false
+// frameSize returns the frame size at the address.
+func (g *goTable) frameSize(address uint64) frameSize {
+	s, known := g.sizes[address]
+	if known {
+		return s
 	}
-	size, ok := g.value(&f, f.u32(recordFrameSize), address)
-	return uint64(size), ok && size >= 0
+	if f, ok := g.function(address); ok && f.flags&flagSPWrite == 0 {
+		size, ok := g.value(&f, f.u32(recordFrameSize), address)
+		s = frameSize{uint64(size), ok && size >= 0}
+	}
+	if g.sizes == nil || len(g.sizes) >= maxRows {
+		g.sizes = map[uint64]frameSize{}
+	}
+	g.sizes[address] = s
+	return s
 }
 
 // frames names the code at the address: the function, preceded by the calls that

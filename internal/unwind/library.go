@@ -18,15 +18,15 @@ const (
 type library struct {
 	root    string
 	modules map[fileID]*module
-	open    []*module // with an open file, the one used last at the end
+	open    []*module // with an open file, the one opened last at the end
 	vdso    *module
 }
 
-// module is a program or a library.
+// module is a program or a library; code in no file is one too.
 type module struct {
 	path      string
 	file      moduleFile
-	image     *image   // nil: nothing to read, its frames are followed by frame pointers
+	image     *image   // nil: nothing can be read, its frames are followed by frame pointers
 	golang    *goTable // nil: no Go, or of before 1.18
 	rows      map[uint64]*row
 	names     names
@@ -56,15 +56,15 @@ func (l *library) find(pid, tid int, m *mapping) *module {
 		if m.module == nil {
 			m.module = l.load(pid, tid, m)
 		}
-	case m.name == "[vdso]":
+	case m.file.name == "[vdso]":
 		if l.vdso == nil {
 			l.vdso = loadVDSO(tid, m)
 		}
 		m.module = l.vdso
-	case m.name == "":
+	case m.file.name == "":
 		m.module = &module{path: "[anonymous]"}
 	default:
-		m.module = &module{path: m.name}
+		m.module = &module{path: m.file.name}
 	}
 	return m.module
 }
@@ -76,18 +76,18 @@ func (l *library) load(pid, tid int, m *mapping) *module {
 	mod := &module{path: m.path(), rows: map[uint64]*row{}}
 	link := l.root + "/" + strconv.Itoa(pid) + "/map_files/" + strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
 	names := []string{link}
-	if !strings.HasSuffix(m.name, deleted) {
-		names = append(names, taskDirectory(l.root, pid, tid)+"/root"+m.name)
+	if !strings.HasSuffix(m.file.name, deleted) {
+		names = append(names, taskDirectory(l.root, pid, tid)+"/root"+m.file.name)
 	}
 	for _, name := range names {
 		if mod.file.open(name) == nil {
 			break
 		}
 	}
-	l.modules[m.file] = mod
 	if !mod.file.isOpen() {
 		return mod
 	}
+	l.modules[m.file] = mod
 	mod.file.names = []string{mod.path}
 	l.opened(mod)
 	image, err := readImage(&moduleReader{l, mod})
@@ -121,10 +121,10 @@ func (l *library) opened(m *module) {
 
 // loadVDSO reads the code that the kernel maps into every process.
 func loadVDSO(tid int, m *mapping) *module {
-	mod := &module{path: m.name, rows: map[uint64]*row{}}
-	bytesOf := make([]byte, min(m.end-m.start, maxVDSO))
-	bytesOf = bytesOf[:readMemory(tid, m.start, bytesOf)]
-	if image, err := readImage(bytes.NewReader(bytesOf)); err == nil {
+	mod := &module{path: m.file.name, rows: map[uint64]*row{}}
+	code := make([]byte, min(m.end-m.start, maxVDSO))
+	code = code[:readMemory(tid, m.start, code)]
+	if image, err := readImage(bytes.NewReader(code)); err == nil {
 		mod.image = image
 	}
 	return mod

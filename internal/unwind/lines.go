@@ -46,7 +46,7 @@ func (l lines) frames(address uint64) []Frame {
 		if entry == nil {
 			break
 		}
-		f.Function = l.name(entry)
+		f.Function = readable(l.name(entry))
 		f.Inlined = entry.Tag == dwarf.TagInlinedSubroutine
 		// Where it was called is where the next one is.
 		file, line = nil, 0
@@ -155,13 +155,13 @@ func (l lines) covers(e *dwarf.Entry, address uint64) bool {
 	return err == nil && slices.ContainsFunc(ranges, func(r [2]uint64) bool { return r[0] <= address && address < r[1] })
 }
 
-// name returns the name of the function that the entry describes, itself or by
-// the entry that it is an instance of.
+// name returns the symbol of the function that the entry describes, itself or by
+// the entry that it is an instance of, or else its name alone.
 func (l lines) name(e *dwarf.Entry) string {
 	name := ""
 	for range maxOrigins {
 		if linkage, ok := e.Val(dwarf.AttrLinkageName).(string); ok {
-			return readable(linkage)
+			return linkage
 		}
 		if plain, ok := e.Val(dwarf.AttrName).(string); ok && name == "" {
 			name = plain

@@ -10,12 +10,15 @@ import (
 const (
 	// maxNamed is how many places of a module are kept with their names.
 	maxNamed = 1 << 14
-	// maxDebugInfo bounds the debugging information of a file, without compression,
-	// and maxSymbols its symbol table, without names. Files that have more are named
-	// by what is left.
-	maxDebugInfo = 256 << 20
-	maxSymbols   = 32 << 20
-	maxNames     = 128 << 20
+	// maxDebugInfo bounds the debugging information of a file, decompressed, and
+	// maxAbbreviations the part of it that takes many times its size in memory.
+	// Programs that have more are named by their symbols.
+	maxDebugInfo     = 256 << 20
+	maxAbbreviations = 16 << 20
+	// maxSymbols bounds a symbol table, of 24 bytes for each, and maxNames the names
+	// in it.
+	maxSymbols = 32 << 20
+	maxNames   = 128 << 20
 )
 
 // names is what a module knows of the names of its code.
@@ -67,8 +70,10 @@ func (l *library) native(m *module, address uint64) []Frame {
 	if frames == nil {
 		frames = []Frame{{}}
 	}
-	if last := &frames[len(frames)-1]; last.Function == "" {
-		last.Function = readable(find(m.names.symbols, address))
+	// A lambda is only "operator()" to the debugging information.
+	symbol := find(m.names.symbols, address)
+	if last := &frames[len(frames)-1]; last.Function == "" || mangled(symbol) {
+		last.Function = readable(symbol)
 	}
 	return frames
 }
@@ -101,12 +106,16 @@ func (n *names) read(file io.ReaderAt) bool {
 	}
 	size := uint64(0)
 	for _, s := range f.Sections {
-		if strings.HasPrefix(s.Name, ".debug_") || strings.HasPrefix(s.Name, ".zdebug_") {
-			// No size is trusted to add up.
-			size += min(s.Size, maxDebugInfo+1)
+		switch {
+		case strings.HasPrefix(s.Name, ".zdebug_"):
+			// Compressed in the way of before 2015: how large it is no one knows before.
+			return own
+		case strings.HasPrefix(s.Name, ".debug_"):
+			size += min(s.Size, maxDebugInfo+1) // no sum of sizes is trusted not to overflow
 		}
 	}
-	if s := f.Section(".debug_info"); s == nil || s.Type == elf.SHT_NOBITS || size > maxDebugInfo {
+	info, abbreviations := f.Section(".debug_info"), f.Section(".debug_abbrev")
+	if info == nil || info.Type == elf.SHT_NOBITS || abbreviations == nil || abbreviations.Size > maxAbbreviations || size > maxDebugInfo {
 		return own
 	}
 	n.lines, _ = f.DWARF()

@@ -20,15 +20,16 @@ type space struct{ mappings []mapping }
 type mapping struct {
 	start, end, offset uint64
 	file               fileID
-	name               string // as the kernel writes it, "" for anonymous memory
 	// module is what is mapped, when it was needed; the library knows the rest.
 	module *module
 }
 
-// fileID tells a file from all others that exist at the time.
+// fileID tells a file from all others that exist at the time. Inode numbers alone
+// do not, where several subvolumes are one device.
 type fileID struct {
 	device string // major:minor, hexadecimal
 	inode  uint64
+	name   string // as the kernel writes it, "" for anonymous memory
 }
 
 // find returns the mapping of the address, nil when there is none.
@@ -88,8 +89,7 @@ func parseMaps(text []byte) *space {
 			continue
 		}
 		last = m.end
-		m.file = fileID{string(field[3]), number(bytes.TrimSpace(field[4]), 10)}
-		m.name = string(bytes.Trim(rest, " \n"))
+		m.file = fileID{string(field[3]), number(bytes.TrimSpace(field[4]), 10), string(bytes.Trim(rest, " \n"))}
 		s.mappings = append(s.mappings, m)
 	}
 	return s
@@ -104,4 +104,4 @@ func number(digits []byte, base int) uint64 {
 const deleted = " (deleted)"
 
 // path is the name without the kernel's mark.
-func (m *mapping) path() string { return strings.TrimSuffix(m.name, deleted) }
+func (m *mapping) path() string { return strings.TrimSuffix(m.file.name, deleted) }

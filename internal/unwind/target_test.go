@@ -1,6 +1,8 @@
 package unwind
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -16,11 +18,14 @@ import (
 // maxCalls is the limit of the stacks that tests ask for.
 const maxCalls = 64
 
-// build compiles a C program of the test data with the flags, and returns its path.
-func build(t testing.TB, source string, flags ...string) string {
+// compile compiles a C or C++ program of the test data with the flags, and returns its path.
+func compile(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	gcc := testenv.NeedTool(t, "gcc", "gcc")
-	program := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(source), ".c"))
+	if filepath.Ext(source) == ".cc" {
+		gcc = testenv.NeedTool(t, "g++", "g++")
+	}
+	program := filepath.Join(t.TempDir(), strings.TrimSuffix(source, filepath.Ext(source)))
 	args := append([]string{"-o", program, filepath.Join("testdata", source)}, flags...)
 	if out, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
 		t.Fatalf("gcc %v: %v\n%s", args, err, out)
@@ -90,12 +95,21 @@ func visit(t testing.TB, command []string, see func(pid, tid int, r Registers)) 
 
 // stacks returns the frames of the stacks that visit sees, named after the
 // command has ended.
-func stacks(t *testing.T, command ...string) (all [][]Frame) {
+func stacks(t *testing.T, command ...string) [][]Frame {
 	t.Helper()
 	u := New("/proc")
 	defer u.Close()
+	return stacksBy(t, u, command...)
+}
+
+// stacksBy is stacks with an Unwinder that has seen others.
+func stacksBy(t *testing.T, u *Unwinder, command ...string) (all [][]Frame) {
+	t.Helper()
 	var seen []Stack
 	visit(t, command, func(pid, tid int, r Registers) {
+		if len(seen) == 0 {
+			u.Forget(pid) // another process had the number
+		}
 		seen = append(seen, u.Stack(pid, tid, r, maxCalls))
 	})
 	for _, s := range seen {
@@ -104,17 +118,49 @@ func stacks(t *testing.T, command ...string) (all [][]Frame) {
 	return all
 }
 
-// want checks that the functions, and their lines where these are given as
-// FUNCTION:LINE, are among the frames, one after the other without gaps.
-func want(t *testing.T, frames []Frame, functions ...string) {
+// want checks that the calls are among the frames, one after the other without
+// gaps. A call is a function, and where its line is to be checked too,
+// FUNCTION@TEXT, with text that the line of the source has, and none before it.
+func want(t *testing.T, frames []Frame, calls ...string) {
 	t.Helper()
-	matches := func(f Frame, want string) bool {
-		return f.Function == want || f.Function+":"+itoa(f.Line) == want
+	matches := func(f Frame, call string) bool {
+		function, text, hasLine := strings.Cut(call, "@")
+		if f.Function != function {
+			return false
+		}
+		return !hasLine || f.Line > 0 && f.Line == lineOf(t, f.File, text)
 	}
 	for i := range frames {
-		if rest := frames[i:]; len(rest) >= len(functions) && slices.EqualFunc(rest[:len(functions)], functions, matches) {
+		if rest := frames[i:]; len(rest) >= len(calls) && slices.EqualFunc(rest[:len(calls)], calls, matches) {
 			return
 		}
 	}
-	t.Errorf("there is no %v in\n%s", functions, told(frames))
+	t.Errorf("there is no %q in\n%s", calls, told(frames))
+}
+
+// lineOf returns the number of the first line of a source file that has the text.
+func lineOf(t *testing.T, file, text string) int {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, ok := strings.Cut(string(source), text)
+	if !ok {
+		t.Fatalf("%s has no %q", file, text)
+	}
+	return 1 + strings.Count(before, "\n")
+}
+
+// told writes the frames as a person would read them.
+func told(frames []Frame) string {
+	var b strings.Builder
+	for _, f := range frames {
+		fmt.Fprintf(&b, "%s %s:%d (%s+%#x)", f.Function, f.File, f.Line, f.Module, f.Offset)
+		if f.Inlined {
+			b.WriteString(" inlined")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }

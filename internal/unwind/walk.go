@@ -124,38 +124,37 @@ func (w *walk) stepFramePointer(anywhere bool) bool {
 	return true
 }
 
-// stepGo goes to the caller of a Go function. Go keeps frame pointers, but the
-// innermost function may have no frame yet, or none at all, as those that make
-// system calls: what it has on the stack is in the function table.
+// stepGo goes to the caller of a Go function. How much the function has on the
+// stack is in the function table; those that go to another stack leave a frame
+// record there.
 func (w *walk) stepGo(here place) bool {
-	if w.started && !w.exact {
-		return w.stepFramePointer(true)
-	}
-	size, ok := here.module.golang.frameSize(here.address)
-	if !ok {
+	frame := here.module.golang.frameSize(here.address)
+	if !frame.known {
 		return w.stepFramePointer(true)
 	}
 	sp, _ := w.cpu.get(w.cpu.sp)
 	fp, _ := w.cpu.get(w.cpu.fp)
-	var pc, saved uint64 // saved: where the caller's frame pointer is
-	up := sp + size + w.cpu.call
+	up := sp + frame.size + w.cpu.call // the stack pointer of the caller
+	var pc, saved uint64               // saved: where the caller's frame pointer is
+	ok := false
 	switch {
 	case w.cpu.call != 0:
 		pc, ok = w.unwinder.memory.word(up - w.cpu.call)
 		saved = up - 2*w.cpu.call
-	case size == 0:
+	case frame.size == 0:
+		// A function that has no frame and is not the innermost does not exist.
 		pc, ok = w.cpu.get(w.cpu.ra)
 	default:
 		pc, ok = w.unwinder.memory.word(sp)
-		saved = sp - 8
+		if saved = sp - 8; fp != saved {
+			return w.stepFramePointer(true) // written in assembly, with a frame of its own form
+		}
+	}
+	if ok && frame.size > 0 && fp == saved {
+		fp, ok = w.unwinder.memory.word(saved)
 	}
 	if !ok {
 		return false
-	}
-	if size > 0 && fp == saved {
-		if fp, ok = w.unwinder.memory.word(saved); !ok {
-			return false
-		}
 	}
 	w.exact = false
 	w.cpu.known = 0
