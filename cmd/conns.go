@@ -119,7 +119,11 @@ func (a *app) runConns(ctx context.Context, c *cobra.Command, f *connsFlags, arg
 	if snap.Looked.Namespaces == 0 {
 		return &exitError{code: exitUnknown, message: "could not look: no socket table could be read", hint: "stray doctor", told: true}
 	}
-	return &exitError{code: f.gate.exitCode(&found.Outcome)}
+	code := f.gate.exitCode(&found.Outcome)
+	if len(snap.Unlisted) > 0 && code == exitOK {
+		return unlistedError(snap.Unlisted[0])
+	}
+	return &exitError{code: code}
 }
 
 // lookAtConnections looks once or, with a time, twice.

@@ -120,20 +120,24 @@ func (o *output) asked(c *cobra.Command) bool {
 
 // write writes r as the flags say: first the files.
 func (o *output) write(stdout io.Writer, r *report.Result) error {
-	f := report.Find(o.format)
+	if err := o.writeToFiles(r); err != nil || o.file != "" || o.quiet {
+		return err
+	}
+	return report.Find(o.format).Write(stdout, r, o.style(stdout))
+}
+
+// writeToFiles writes r to the files that the flags name.
+func (o *output) writeToFiles(r *report.Result) error {
 	files, err := o.files(r)
 	if err == nil && o.file != "" {
 		var b bytes.Buffer
-		err = f.Write(&b, r, o.style(&b))
+		err = report.Find(o.format).Write(&b, r, o.style(&b))
 		files = append(files, content{path: o.file, data: b.Bytes()})
 	}
-	if err == nil {
-		err = writeFiles(files)
-	}
-	if err != nil || o.file != "" || o.quiet {
+	if err != nil {
 		return err
 	}
-	return f.Write(stdout, r, o.style(stdout))
+	return writeFiles(files)
 }
 
 // writeReports writes those of --report alone.

@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"stray/inspect/rules"
@@ -19,12 +17,7 @@ func (a *app) rules() *cobra.Command {
 			if asJSON {
 				return report.WriteRulesJSON(a.stdout, Version(), rules.All())
 			}
-			for _, r := range rules.All() {
-				if _, err := fmt.Fprintf(a.stdout, "%s  %-7s  %-24s  %s\n", r.ID, r.Severity, r.Name, r.Title); err != nil {
-					return err
-				}
-			}
-			return nil
+			return report.WriteRules(a.stdout, rules.All(), (&output{}).style(a.stdout))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, with texts and cures")
@@ -45,7 +38,7 @@ func (a *app) explain() *cobra.Command {
 			if r == nil {
 				return usageError("stray rules", "unknown rule %q", args[0])
 			}
-			return report.WriteRule(a.stdout, r)
+			return report.WriteRule(a.stdout, r, (&output{}).style(a.stdout))
 		},
 	}
 }

@@ -82,6 +82,7 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All(), s.pids...)
+	outcome.Asked.Deep = s.deep
 	outcome.Join(inspect.JudgeConnections(connections, inspect.Examination{Limits: *s.limits, Rules: rules.All(), PIDs: inspect.Descendants(snap, s.pids)}))
 	var unseen []int
 	if len(s.pids) > 0 {
@@ -95,7 +96,13 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	}
 	code := s.gate.exitCode(outcome)
 	if len(unseen) > 0 && code == exitOK {
-		return &exitError{code: exitUnknown, message: fmt.Sprintf("could not look at pid %d, which was asked for", unseen[0]), told: true}
+		return unlistedError(unseen[0])
 	}
 	return &exitError{code: code}
+}
+
+// unlistedError is the end of a command that was asked for a process whose
+// descriptors could not be listed, and that says so in its report.
+func unlistedError(pid int) error {
+	return &exitError{code: exitUnknown, message: fmt.Sprintf("could not look at pid %d, which was asked for", pid), told: true}
 }

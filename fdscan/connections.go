@@ -3,6 +3,7 @@ package fdscan
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,8 +80,33 @@ func (c *connections) theirs(ctx context.Context) error {
 		return nil
 	}
 	c.held = map[uint64]bool{}
-	want := Want{AllSockets: true, PIDs: c.ask.PIDs}
-	return c.walker().Walk(ctx, want, func(r Ref) { c.held[r.Inode] = true }, c.gap)
+	listed, refused := map[int]bool{}, map[int]bool{}
+	found := func(r Ref) { c.held[r.Inode], listed[r.PID] = true, true }
+	gap := func(g Gap) { c.gap(g); refused[g.PID] = true }
+	if err := c.walker().Walk(ctx, Want{AllSockets: true, PIDs: c.ask.PIDs}, found, gap); err != nil {
+		return err
+	}
+	for _, pid := range c.ask.PIDs {
+		if listed[pid] {
+			continue
+		}
+		if !refused[pid] && c.hasNoTable(pid) {
+			c.gap(Gap{Op: "list the descriptors", PID: pid, FD: -1, Err: "it has ended, or is the kernel's own", Scope: ScopeHolders})
+			refused[pid] = true
+		}
+		if refused[pid] {
+			c.snap.Unlisted = append(c.snap.Unlisted, pid)
+		}
+	}
+	return nil
+}
+
+// hasNoTable reports a process that no descriptors can be of: one that has ended,
+// reaped or not, or a thread of the kernel.
+func (c *connections) hasNoTable(pid int) bool {
+	stat, err := readStat(c.path(strconv.Itoa(pid), "stat"))
+	// The threads of a leader that has exited may live on.
+	return err != nil || stat.flags&kernelThread != 0 || stat.state == 'Z' && stat.threads <= 1
 }
 
 // complete adds what is not in the tables.
@@ -112,8 +138,13 @@ func (c *connections) findHolders(ctx context.Context) error {
 	for again := true; ; again = false {
 		for _, s := range c.snap.Sockets {
 			c.wantHolder(want, s)
-			if s.Health != nil && s.Health.Peer != nil {
-				c.wantHolder(want, s.Health.Peer)
+			if s.Health == nil {
+				continue
+			}
+			for _, end := range append(slices.Clip(s.Health.Subflows), s) {
+				if end.Health.Peer != nil {
+					c.wantHolder(want, end.Health.Peer)
+				}
 			}
 		}
 		if want.empty() {
@@ -179,9 +210,12 @@ func (c *connections) acceptors() error {
 	}
 	all := c.snap.Sockets
 	c.snap.Sockets = waited // whose holders are interrogated
-	err := c.interrogate()
+	i, err := c.interrogate()
 	c.snap.Sockets = all
-	return err
+	if err != nil {
+		return err
+	}
+	return i.watch()
 }
 
 // mostIdleAsked is how many suspects are asked for their options although no timer

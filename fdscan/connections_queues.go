@@ -15,6 +15,7 @@ type acceptQueues struct {
 }
 
 type waitingRow struct {
+	cookie uint64
 	local  netip.AddrPort
 	closed bool
 	since  time.Duration
@@ -30,7 +31,7 @@ func (q *acceptQueues) add(row *sockdiag.Connection) {
 		}
 		q.halfOpen[row.Local]++
 	case row.State == sockdiag.Established, row.State == sockdiag.CloseWait:
-		w := waitingRow{local: row.Local, closed: row.State == sockdiag.CloseWait}
+		w := waitingRow{cookie: row.Cookie, local: row.Local, closed: row.State == sockdiag.CloseWait}
 		if row.HasTCP {
 			// The time of a child's last data begins with its handshake. What
 			// has come since makes it younger than it is.
@@ -66,10 +67,7 @@ func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
 	}
 	for _, row := range q.waiting {
 		g := of(row.local)
-		g.ages = append(g.ages, row.since)
-		if row.closed {
-			g.closed++
-		}
+		g.waiting = append(g.waiting, row)
 	}
 	for local, count := range q.halfOpen {
 		of(local).halfOpen += count
@@ -79,26 +77,84 @@ func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
 	}
 }
 
-// acceptGroup is what waits for one listener, or for a group of equals.
+// acceptGroup is what waits for one listener, or for a group of equals: of these,
+// the members are those in whose queues something is.
 type acceptGroup struct {
 	members  []*Socket
-	ages     []time.Duration
-	closed   int
+	waiting  []waitingRow
 	halfOpen int
 }
 
 // share tells each member its part.
 func (g *acceptGroup) share() {
-	slices.Sort(g.ages)
+	ages := agesOf(g.waiting)
+	open := 0
+	for _, row := range g.waiting {
+		if !row.closed {
+			open++
+		}
+	}
 	for _, s := range g.members {
-		n := len(g.ages)
+		n := len(ages)
 		if len(g.members) > 1 {
 			n = min(n, int(s.Backlog.Queued))
 		}
 		// The kernel spreads the half-open ones by a hash.
-		*s.Health.Waiting = Waiting{Connections: n, Closed: max(0, n-(len(g.ages)-g.closed)), HalfOpen: g.halfOpen / len(g.members), Group: len(g.members)}
+		*s.Health.Waiting = Waiting{Connections: n, Closed: max(0, n-open), HalfOpen: g.halfOpen / len(g.members), Group: len(g.members), group: g}
 		if n > 0 {
-			s.Health.Waiting.Oldest = g.ages[n-1]
+			s.Health.Waiting.Oldest = ages[n-1]
 		}
 	}
+	g.sum()
+}
+
+// follow narrows down what share has told, by what an earlier look has seen: of
+// what has waited all the time between both, no member has more than its queue had
+// in either of them.
+func (g *acceptGroup) follow(before *acceptGroup) {
+	waited := map[uint64]bool{}
+	for _, row := range before.waiting {
+		waited[row.cookie] = true
+	}
+	ages := agesOf(slices.DeleteFunc(slices.Clone(g.waiting), func(row waitingRow) bool { return row.cookie == 0 || !waited[row.cookie] }))
+	queued := map[uint64]int{}
+	for _, s := range before.members {
+		queued[s.Cookie] = int(s.Backlog.Queued)
+	}
+	most := func(s *Socket) int { return min(int(s.Backlog.Queued), queued[s.Cookie]) }
+	all := 0
+	for _, s := range g.members {
+		all += most(s)
+	}
+	for _, s := range g.members {
+		if n := len(ages) - (all - most(s)); n > 0 {
+			s.Health.Waiting.Oldest = max(s.Health.Waiting.Oldest, ages[n-1])
+		}
+	}
+	g.sum()
+}
+
+// sum tells each member what there is in the group, and what of it could be told
+// of one member.
+func (g *acceptGroup) sum() {
+	oldest, told := time.Duration(0), time.Duration(0)
+	for _, row := range g.waiting {
+		oldest = max(oldest, row.since)
+	}
+	for _, s := range g.members {
+		told = max(told, s.Health.Waiting.Oldest)
+	}
+	for _, s := range g.members {
+		s.Health.Waiting.GroupOldest, s.Health.Waiting.GroupTold = oldest, told
+	}
+}
+
+// agesOf are those of rows, the youngest first.
+func agesOf(rows []waitingRow) []time.Duration {
+	ages := make([]time.Duration, len(rows))
+	for i, row := range rows {
+		ages[i] = row.since
+	}
+	slices.Sort(ages)
+	return ages
 }

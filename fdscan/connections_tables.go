@@ -90,6 +90,11 @@ func (r *connectionRow) read(p Protocol, row *sockdiag.Connection) *Socket {
 	if row.HasMPTCP {
 		r.mptcp = row.MPTCP
 		r.health.MPTCP = &r.mptcp
+		if r.SendQueue != nil {
+			// The kernel's own number is of memory, and 0 while all of it is with
+			// the subflows.
+			r.send = uint32(min(row.MPTCP.Undelivered, math.MaxUint32))
+		}
 	}
 	if row.HasMemory {
 		r.memory = row.Memory
@@ -196,6 +201,9 @@ func (c *connections) take(k *kept) {
 // mptcp reads the MPTCP sockets. They come before their subflows, which are
 // among the TCP sockets.
 func (n *namespaceTables) mptcp() {
+	if n.lacksMPTCP(n.netns) {
+		return
+	}
 	for _, t := range inetTables {
 		if t.protocol != MPTCP {
 			continue

@@ -17,10 +17,12 @@ type program struct {
 	ring bool
 }
 
-// codeCache remembers what files import, since many processes run the same.
+// codeCache remembers what files import, and for which machine they are made,
+// since many processes run the same.
 type codeCache struct {
-	mu    sync.Mutex
-	files map[FileID]*Imports
+	mu      sync.Mutex
+	files   map[FileID]*Imports
+	natives map[FileID]bool
 }
 
 // programOf reads which calls a process's program could make through the C
@@ -37,7 +39,7 @@ func (s *Scanner) programOf(pid int, cache *codeCache) program {
 		if bytes.HasSuffix(line, []byte(" anon_inode:[io_uring]")) {
 			p.ring = true
 		}
-		if m, ok := parseCode(string(line)); ok && !seen[m.path] {
+		if m, ok := parseCode(line); ok && !seen[m.path] {
 			seen[m.path] = true
 			libraries = append(libraries, m)
 		}
@@ -78,14 +80,15 @@ func (s *Scanner) programOf(pid int, cache *codeCache) program {
 
 // imports reads an ELF file, or remembers it; nil when it cannot be told.
 func (c *codeCache) imports(path string) *Imports {
+	if found, known := c.read(exeID(path)); known {
+		return found
+	}
 	file, id, err := openRegular(path)
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
-	c.mu.Lock()
-	found, known := c.files[id]
-	c.mu.Unlock()
+	found, known := c.read(id)
 	if !known {
 		found = readImports(file)
 		c.mu.Lock()
@@ -98,6 +101,14 @@ func (c *codeCache) imports(path string) *Imports {
 	return found
 }
 
+// read returns what is known of a file.
+func (c *codeCache) read(id FileID) (found *Imports, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, known = c.files[id]
+	return found, known
+}
+
 // mapping is a part of a file in the memory of a process.
 type mapping struct {
 	addresses string // "55d0c0a00000-55d0c0a05000"
@@ -106,13 +117,14 @@ type mapping struct {
 
 // parseCode reads a line of /proc/PID/maps when it is code of a file: "address
 // perms offset device inode path". The path, which may hold spaces, is the rest.
-func parseCode(line string) (m mapping, ok bool) {
-	fields := strings.Fields(line)
-	slash := strings.IndexByte(line, '/')
-	if len(fields) < 6 || slash < 0 || fields[5][0] != '/' || !strings.Contains(fields[1], "x") {
+func parseCode(line []byte) (m mapping, ok bool) {
+	addresses, rest, _ := bytes.Cut(line, []byte(" "))
+	permissions, rest, _ := bytes.Cut(rest, []byte(" "))
+	slash := bytes.IndexByte(rest, '/')
+	if !bytes.Contains(permissions, []byte("x")) || slash < 0 || len(bytes.Fields(rest[:slash])) != 3 {
 		return mapping{}, false
 	}
-	return mapping{addresses: fields[0], path: strings.TrimSuffix(line[slash:], " (deleted)")}, true
+	return mapping{addresses: string(addresses), path: strings.TrimSuffix(string(rest[slash:]), " (deleted)")}, true
 }
 
 // cLibraries define the calls that others import: having them mapped tells

@@ -13,6 +13,7 @@ import (
 	"stray/fdscan"
 	"stray/internal/proctest"
 	"stray/internal/testenv"
+	"stray/internal/wiretest"
 )
 
 // peers writes the other ends as "pid 7 fd 3".
@@ -85,6 +86,17 @@ func TestPeers(t *testing.T) {
 			ends(t, snap, []string{entry(role, test.one)}, []string{entry(child, test.other)})
 		})
 	}
+}
+
+// A connection between two network namespaces has two ends on this machine.
+func TestPeersInAnotherNamespace(t *testing.T) {
+	w := wiretest.New(t)
+	server, client := w.Far.Talk(t, "server"), w.Near.Talk(t, "client")
+	listener, address := server.Listen(w.Far.Address, 4)
+	clientFD, _ := client.Dial(address)
+	serverFD := server.Accept(listener)
+	ends(t, list(t, client.PID, server.PID),
+		[]string{fmt.Sprintf("pid %d fd %d", client.PID, clientFD)}, []string{fmt.Sprintf("pid %d fd %d", server.PID, serverFD)})
 }
 
 // Whoever inherits an end has it too, and a thread with a table of its own.

@@ -323,3 +323,20 @@ func TestKernelAtLeast(t *testing.T) {
 		}
 	}
 }
+
+func TestParseNoMPTCP(t *testing.T) {
+	const header = "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re bi br ha uh gp em\n"
+	for text, want := range map[string]bool{
+		header: true,
+		header + "TCP       2304      3      21   no     192   yes  kernel      y\n":  true,
+		header + "MPTCP     1936      0      21   no       0   yes  kernel      y\n":  true,
+		header + "MPTCP     1936      2      21   no       0   yes  kernel      y\n":  false,
+		header + "MPTCPv6   2064      1      21   no       0   yes  kernel      y\n":  false,
+		header + "MPTCPv6   2064      0      21   no\nMPTCP     1936     10      2\n": false,
+		"MPTCP\n": false,
+	} {
+		if got := parseNoMPTCP([]byte(text)); got != want {
+			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+}

@@ -74,6 +74,27 @@ func TestSurveyCountsTables(t *testing.T) {
 	}
 }
 
+// A list tells more kinds apart than a survey does: by what a survey calls them
+// both count the same.
+func TestSurveyAndListCountAlike(t *testing.T) {
+	role := proctest.Start(t, `
+		pipe ; make eventfd ; open /proc/version ; open /dev/null ; open /proc ; open /proc/self/ns/net ; open /dev/ptmx write=1
+		listen tcp4 127.0.0.1:0 ; pair ; make memfd
+		serve sleep`)
+	listed := map[string]int{}
+	for name, n := range tablesOf(list(t, role.PID), role.PID)[0].Kinds {
+		listed[fdscan.UnaskedName(name)] += n
+	}
+	if diff := cmp.Diff(tablesOf(survey(t), role.PID)[0].Kinds, listed); diff != "" {
+		t.Errorf("(-survey +list):\n%s", diff)
+	}
+	for _, name := range []string{"file", "socket", "what a later version may know"} {
+		if again := fdscan.UnaskedName(name); again != name {
+			t.Errorf("%s has become %s", name, again)
+		}
+	}
+}
+
 func TestSurveyReadsTheTablesOfThreads(t *testing.T) {
 	role := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; pipe ; thread own=1 { close pipe ; serve accept web } ; serve pause`)
 	tables := tablesOf(survey(t), role.PID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -126,9 +127,10 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 	low, high, all := l.portRange()
 	var tcp []*Socket
 	anyTCP, twins := false, twinSet{}
+	noMPTCP := sync.OnceValue(func() bool { return !anyTCP || l.lacksMPTCP(netns) })
 	for _, t := range inetTables {
 		switch {
-		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && !anyTCP:
+		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && noMPTCP():
 			continue
 		}
 		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: l.states()}

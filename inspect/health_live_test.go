@@ -282,6 +282,57 @@ func TestNobodyAcceptsInAGroup(t *testing.T) {
 	}
 }
 
+// A worker that hangs is missed by one look while another has more in its queue; it
+// is not called well, and two looks tell.
+func TestNobodyAcceptsInABusyGroup(t *testing.T) {
+	w := wiretest.New(t)
+	hung, busy, client := w.Far.Talk(t, "hung"), w.Far.Talk(t, "busy"), w.Near.Talk(t, "client")
+	n := hung.Do("listen", w.Far.Address+":0", 64, 0, 1)
+	address := fmt.Sprintf("%s:%d", w.Far.Address, n[1])
+	m := busy.Do("listen", address, 64, 0, 1)
+	queued := func(k *wiretest.Talker) (n int) {
+		for _, s := range connsTwice(t, unaccepted(), func() {}, k.PID).Sockets {
+			if s.Backlog != nil {
+				n = int(s.Backlog.Queued)
+			}
+		}
+		return n
+	}
+	// What the kernel deals out by a hash comes to both of them.
+	deal := func(want func() bool) {
+		for range 60 {
+			if want() {
+				return
+			}
+			client.Dial(address)
+		}
+		t.Fatal("the kernel gives all connections to one of two listeners")
+	}
+	accept := func() {
+		for range queued(busy) {
+			busy.Accept(m[0])
+		}
+	}
+	deal(func() bool { return queued(hung) >= 2 })
+	old := queued(hung)
+	accept()
+	limits := inspect.DefaultLimits()
+	limits.Waiting = 2 * time.Second
+	eventually(t, limits, fmt.Sprintf(`^FD304 warning pid %d `, hung.PID), hung.PID, busy.PID)
+	deal(func() bool { return queued(busy) >= old })
+	if said := messages(conns(t, limits, hung.PID, busy.PID)); len(said) != 2 || !strings.HasPrefix(said[0], "FD304 note ") || !strings.HasPrefix(said[1], "FD304 note ") ||
+		!strings.Contains(said[0], "of the 2 listeners of its address for which some wait, one does not accept: one has waited for ") {
+		t.Errorf("one look says %q", said)
+	}
+	c := connsTwice(t, limits, func() {
+		accept()
+		deal(func() bool { return queued(busy) >= 1 })
+	}, hung.PID, busy.PID)
+	if said := messages(c); len(said) != 1 || !strings.HasPrefix(said[0], fmt.Sprintf("FD304 warning pid %d ", hung.PID)) {
+		t.Errorf("two looks say %q", said)
+	}
+}
+
 func TestIdleWithoutKeepalive(t *testing.T) {
 	w := wiretest.New(t)
 	_, client, _, fd, _ := pair(t, w)

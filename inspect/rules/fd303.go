@@ -57,10 +57,11 @@ transfers, whose queue is full and moves.`,
 
 // stoppedPeer is the process at the other end, if it is stopped by a signal.
 func stoppedPeer(s *fdscan.Socket) *fdscan.Process {
-	if s.Health == nil || s.Health.Peer == nil {
+	peer := inspect.PeerOf(s)
+	if peer == nil {
 		return nil
 	}
-	for _, h := range s.Health.Peer.Holders {
+	for _, h := range peer.Holders {
 		if h.Process.State == 'T' {
 			return h.Process
 		}

@@ -236,7 +236,7 @@ func TestRulesStarveInASurvey(t *testing.T) {
 	}
 	all := []string{"FD101", "FD102", "FD103", "FD104", "FD105", "FD204", "FD205", "FD206", "FD401", "FD402"}
 	for gap, want := range map[fdscan.Gap]string{
-		{PID: 11, Scope: fdscan.ScopeHolders, Needs: "CAP_SYS_PTRACE"}: "the descriptors of 1 process could not be read (needs CAP_SYS_PTRACE)",
+		{PID: 11, Scope: fdscan.ScopeHolders, Needs: "CAP_SYS_PTRACE"}: "the descriptors of pid 11 could not be read (needs CAP_SYS_PTRACE)",
 		{Scope: fdscan.ScopeHolders}:                                   "not every process could be seen", // hidepid
 		{PID: 11, Scope: fdscan.ScopeDetail}:                           "",
 	} {

@@ -30,9 +30,10 @@ var floors = map[string][]string{
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
 	"internal/follow":   {"fdscan", "internal/tracee", "internal/unwind"},
-	"fdscan":            {"internal/sockdiag"},
-	"internal/sockdiag": {},
-	"internal/tracee":   {},
+	"fdscan":            {"internal/sockdiag", "internal/osthread"},
+	"internal/sockdiag": {"internal/osthread"},
+	"internal/osthread": {},
+	"internal/tracee":   {"internal/osthread"},
 	"internal/unwind":   {},
 }
 
@@ -50,7 +51,7 @@ var reserved = map[string][]string{
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee", "internal/unwind"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/osthread", "internal/tracee", "internal/unwind"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"fmt"
 	"os"
 	"path"
 	"regexp"
@@ -55,11 +56,26 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	if now.named == nil {
 		now.named = t.reader.Named(&fdscan.Process{PID: now.pid, Cmdline: now.argv})
 	}
-	if now.named[e.fd] != "" {
+	if words := now.named[e.fd]; words != "" {
+		if substitutes(words, e) {
+			l.plumb(fmt.Sprintf("it stands for a file: %s has %s", now.comm, words))
+		}
 		return false
 	}
 	t.count(p, l, now, e)
 	return true
+}
+
+// plumb says what shows a leak to be plumbing, which may be known only after
+// others have got it.
+func (l *leak) plumb(why string) {
+	if l.plumbing != "" {
+		return
+	}
+	l.plumbing = why
+	if l.kept != nil && l.kept.Plumbing == "" {
+		l.kept.Plumbing = why
+	}
 }
 
 func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }

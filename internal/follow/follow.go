@@ -71,7 +71,10 @@ type Run struct {
 	NoStacks error
 	// Foreign is a program of another architecture, the calls of which were not
 	// seen (32-bit code); nil for none.
-	Foreign     *fdscan.Process
+	Foreign *fdscan.Process
+	// Unfollowed is one of the survivors that nobody followed, since whoever made
+	// it did so with CLONE_UNTRACED; nil for none.
+	Unfollowed  *fdscan.Process
 	left        []survivor
 	tree        *tree
 	orphansWent int32 // as adoptOrphans has it, before
@@ -147,7 +150,18 @@ func Start(ctx context.Context, o Options) (r *Run, err error) {
 	r.FailedTracer, r.Foreign = t.failedTracer, t.foreign
 	r.NoNewPrivileges = r.NoNewPrivileges || t.forbidden
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
-	r.survivors(ctx, t, end.Survivors)
+	var unfollowed []int
+	if !r.Sampled {
+		patience := o.Grace
+		if len(end.Survivors) > 0 {
+			patience = 0 // it is over
+		}
+		unfollowed = t.unfollowed(patience, signals.hurry)
+	}
+	r.survivors(ctx, t, slices.Concat(end.Survivors, unfollowed))
+	if i := slices.IndexFunc(r.Survivors, func(s *fdscan.Survivor) bool { return slices.Contains(unfollowed, s.Process.PID) }); i >= 0 {
+		r.Unfollowed = r.Survivors[i].Process
+	}
 	release()
 	t.reap()
 	t.name()

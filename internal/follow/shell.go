@@ -97,6 +97,18 @@ func (t *tree) isSubstitution(i *image, e entry) bool {
 	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && t.isShell(i)
 }
 
+// asFile finds the numbers of descriptors that an argument names as files.
+var asFile = regexp.MustCompile(`(?:/dev/fd|/proc/self/fd)/(\d+)`)
+
+// substitutes reports words that name a pipe as the file of its number: that is how
+// any shell puts another command in the place of a file, whether this machine
+// lists it for one or not.
+func substitutes(words string, e entry) bool {
+	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && slices.ContainsFunc(asFile.FindAllStringSubmatch(words, -1), func(m []string) bool {
+		return m[1] == strconv.Itoa(e.fd)
+	})
+}
+
 // isShell reports a program that the machine has for a shell (shells(5)), run
 // under a name that is one of a shell, since it may be others under other names,
 // as busybox is.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -324,6 +325,39 @@ func (t *tree) reap() {
 			unix.Wait4(child, nil, unix.WNOHANG, nil)
 		}
 	}
+}
+
+// unfollowed returns the living descendants of this process that nobody follows,
+// since they were made with CLONE_UNTRACED, once the patience is over.
+func (t *tree) unfollowed(patience time.Duration, hurried func() bool) []int {
+	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
+		t.reap()
+		left := t.untraced(os.Getpid())
+		if len(left) == 0 || !time.Now().Before(deadline) || hurried() {
+			return left
+		}
+	}
+}
+
+// untraced returns the descendants of a process that have no tracer, without those
+// of strangers.
+func (t *tree) untraced(pid int) (found []int) {
+	for _, child := range t.children(pid) {
+		if slices.Contains(t.strangers, child) {
+			continue
+		}
+		if t.processes[child] == nil && t.isUntraced(child) {
+			found = append(found, child)
+		}
+		found = append(found, t.untraced(child)...)
+	}
+	return found
+}
+
+// isUntraced reports a process without a tracer that is no zombie.
+func (t *tree) isUntraced(pid int) bool {
+	text, err := os.ReadFile(t.path(pid, "status"))
+	return err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) && !bytes.Contains(text, []byte("\nState:\tZ"))
 }
 
 // children returns the children of all threads of a process. It needs

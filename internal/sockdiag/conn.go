@@ -6,10 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // sockDiagByFamily is SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
@@ -69,33 +70,15 @@ func Dial() (*Conn, error) {
 // the namespace in which it was made, so the thread that enters it is used once
 // and thrown away.
 func DialIn(nsfd int) (*Conn, error) {
-	type result struct {
-		c   *Conn
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread does not end with its goroutine, and its namespace
-			// is what /proc/self shows. While it is taken, another thread has to
-			// do it.
-			c, err := DialIn(nsfd)
-			runtime.UnlockOSThread()
-			done <- result{c, err}
-			return
-		}
-		// Never unlocked: the runtime ends the thread with the goroutine,
-		// and no other goroutine ever runs in the foreign namespace.
+	var c *Conn
+	err := osthread.Discard(func() (err error) {
 		if err := unix.Setns(nsfd, unix.CLONE_NEWNET); err != nil {
-			done <- result{err: fmt.Errorf("setns: %w", err)}
-			return
+			return fmt.Errorf("setns: %w", err)
 		}
-		c, err := Dial()
-		done <- result{c, err}
-	}()
-	r := <-done
-	return r.c, r.err
+		c, err = Dial()
+		return err
+	})
+	return c, err
 }
 
 // Close closes the transport.

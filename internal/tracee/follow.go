@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // Watcher is told what becomes of a process tree, in the order in which it
@@ -85,38 +86,19 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 		err      error
 	}
 	done := make(chan result)
-	go onOwnThread(func() {
+	go osthread.Discard(func() error { // with which the kernel lets go of what it traces
 		f := newFollower(o, w)
-		defer f.close()
 		followed, err := f.follow(c)
 		done <- result{followed, err}
 		if err == nil {
 			<-f.release
 			f.accompany()
+			f.waiter.close()
 		}
+		return nil
 	})
 	r := <-done
 	return r.followed, r.err
-}
-
-// onOwnThread calls f on a thread that ends with it: then the kernel lets go of
-// whatever that has seized.
-func onOwnThread(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return
-	}
-	// The main thread ends with the process only. As long as it is locked here,
-	// another goroutine is on another one.
-	defer runtime.UnlockOSThread()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		f()
-	}()
-	<-done
 }
 
 // followOptions are set on every followed thread.
@@ -162,13 +144,16 @@ func newFollower(o FollowOptions, w Watcher) *follower {
 	}
 }
 
-func (f *follower) close() { f.waiter.close() }
-
-func (f *follower) follow(c Command) (*Followed, error) {
-	var err error
+// follow leaves the waiter to be closed unless it fails.
+func (f *follower) follow(c Command) (end *Followed, err error) {
 	if f.waiter, err = newWaiter(-1); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			f.waiter.close()
+		}
+	}()
 	began := time.Now()
 	options := followOptions
 	if f.options.Calls {
@@ -187,7 +172,7 @@ func (f *follower) follow(c Command) (*Followed, error) {
 	}
 	f.watcher.Started(f.main)
 	resume(f.main, 0)
-	end := &Followed{release: f.release}
+	end = &Followed{release: f.release}
 	var deadline time.Time
 	for len(f.processes) > 0 {
 		tid, status, err := f.waiter.any(deadline, f.hurried)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // diary is a Watcher that writes down what it is told, with the processes
@@ -154,27 +156,21 @@ func testFollowEndedEarly(t *testing.T, o FollowOptions) {
 func TestFollowContinueBlocked(t *testing.T) { eachWay(t, testFollowContinueBlocked) }
 
 func testFollowContinueBlocked(t *testing.T, o FollowOptions) {
-	type result struct {
-		end *Followed
-		err error
-	}
-	done := make(chan result)
-	go onOwnThread(func() {
+	var end *Followed
+	err := osthread.Discard(func() (err error) {
 		blocked := unix.Sigset_t{}
 		blocked.Val[0] = 1 << (unix.SIGCONT - 1)
 		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil); err != nil {
-			done <- result{err: err}
-			return
+			return err
 		}
-		end, err := newFollower(o, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
-		done <- result{end, err}
+		end, err = newFollower(o, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
+		return err
 	})
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if r.end.Status.ExitStatus() != 3 || len(r.end.Survivors) != 0 {
-		t.Errorf("status %#x, survivors %v", uint32(r.end.Status), r.end.Survivors)
+	if end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
+		t.Errorf("status %#x, survivors %v", uint32(end.Status), end.Survivors)
 	}
 }
 

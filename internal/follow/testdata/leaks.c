@@ -44,6 +44,12 @@ static int execute(void *unused) {
 	return 0;
 }
 
+static int linger(void *unused) {
+	close(0), close(1), close(2);
+	nap[1] = "60";
+	return execute(unused);
+}
+
 static void *executing(void *unused) { return execute(unused), unused; }
 
 static void *pausing(void *unused) {
@@ -167,11 +173,18 @@ int main(int argc, char **argv) {
 			setsid();
 			if (fork() != 0)
 				_exit(0);
-			close(0), close(1), close(2);
-			nap[1] = "60";
-			become();
+			linger(NULL);
 		}
 		reap(pid);
+		close(executed[1]);
+		must(read(executed[0], &none, 1) == 0, "read");
+		close(executed[0]);
+	} else if (!strcmp(way, "untraced")) {
+		// As above.
+		int executed[2];
+		char none;
+		must(pipe2(executed, O_CLOEXEC) == 0, "pipe2");
+		must((pid = clone(linger, stack[0] + sizeof stack[0], CLONE_UNTRACED | SIGCHLD, NULL)) > 0, "clone");
 		close(executed[1]);
 		must(read(executed[0], &none, 1) == 0, "read");
 		close(executed[0]);
