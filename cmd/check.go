@@ -57,6 +57,11 @@ process ends, and who outlives the command, holding its output, a port or a lock
 The command has its streams, its terminal and its signals for itself; the report
 goes to the standard error, and there is none when there is nothing to tell.
 
+--stacks says of what has leaked where it was opened: the calls of the program, with
+lines of source. Every call that makes a descriptor stops for that, which takes time,
+and no process can be released again: those that are left behind are ended after the
+report, and all of them with stray itself.
+
 With -p it runs nothing and looks at running processes and their descendants
 again and again: which descriptors rise and never fall, how fast, and when
 RLIMIT_NOFILE is reached (FD203); and at the end for what scan finds in them. A
@@ -70,6 +75,7 @@ command has succeeded and a finding fails (--fail-on), 1, or --exit-code; else 3
 report could not be written. With -p: 0 no finding
 that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything).`,
 		Example: `  stray check -- make test
+  stray check --stacks -- ./server --selftest
   stray check --open-at-exit --output-file leaks.json -o json -- ./server --selftest
   stray check --exit-code 99 --kill-left-behind -- npm test
   stray check -p $(pidof server) --for 1m
