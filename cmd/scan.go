@@ -1,10 +1,10 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -73,14 +73,12 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := checkLimits(c, s.limits); err != nil {
 		return err
 	}
-	// What is found is kept to the end: half as much garbage beside it is enough.
-	defer debug.SetGCPercent(debug.SetGCPercent(50))
-	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
-	if err != nil {
-		return lookupError(c, err)
-	}
-	connections, err := lookAtConnections(ctx, &fdscan.Scanner{Walker: snap.Read}, fdscan.ConnectionsQuestion{}, *s.limits, 0)
-	if err != nil {
+	var connections *fdscan.Snapshot
+	var errConnections error
+	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep, Meanwhile: func(read fdscan.Walker) {
+		connections, errConnections = lookAtConnections(ctx, &fdscan.Scanner{Walker: read}, fdscan.ConnectionsQuestion{}, *s.limits, 0)
+	}})
+	if err := cmp.Or(err, errConnections); err != nil {
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All(), s.pids...)

@@ -40,8 +40,10 @@ there is also what the caller had passed to the command; what was put in place
 between fork and exec, or had FD_CLOEXEC taken off there, since whoever did that
 knew of the program (posix_spawn file actions, ExtraFiles, pass_fds, and
 redirections for one command); and what a program got in this way and passes on,
-since only the first exec counts. What a program is to find under a number that
-nothing names needs an entry among the ignores.`,
+since only the first exec counts. It is a note when the program has closed it
+itself, or when a script's redirection or a tool of builds (cmake, ctest, ninja,
+flock) has passed it on. What a program is to find under a number that nothing
+names needs an entry among the ignores.`,
 	Cures: []inspect.Cure{
 		{
 			Language: "C", Text: "ask for it where the descriptor is made: O_CLOEXEC, SOCK_CLOEXEC, pipe2, dup3, F_DUPFD_CLOEXEC, EPOLL_CLOEXEC, \"e\" in fopen. A flag set afterwards leaves a gap for other threads. Before exec, close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) catches the rest.",
