@@ -78,7 +78,7 @@ func (w *walk) step(here place) bool {
 	default:
 		r := mod.row(w.cpu.machine, here.address)
 		if r == nil {
-			ok = w.stepFramePointer(false)
+			ok = w.stepUnknown(here)
 			break
 		}
 		ok = w.stepRow(r)
