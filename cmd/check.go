@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,8 +64,9 @@ only when the number of its descriptors has changed. Processes that start later,
 and tables that threads have for themselves, are not looked at.
 
 Exit code: that of the command, 128 and the signal when one ended it, 126 and 127
-when it could not be run, 125 when stray could not begin. When the command has
-succeeded and a finding fails (--fail-on), 1, or --exit-code. With -p: 0 no finding
+when it could not be run, 125 when stray could not begin, 2 for wrong flags. When the
+command has succeeded and a finding fails (--fail-on), 1, or --exit-code; else 3 when a
+report could not be written. With -p: 0 no finding
 that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything).`,
 		Example: `  stray check -- make test
   stray check --open-at-exit --output-file leaks.json -o json -- ./server --selftest
@@ -101,6 +105,9 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 	if err := k.gate.check(c); err != nil {
 		return err
 	}
+	if err := k.writable(); err != nil {
+		return err
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return notRun(argv[0], err)
@@ -112,21 +119,51 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 		return notRun(argv[0], err)
 	}
 	defer run.Close()
+	// Whoever read the standard error may have gone: the rest is to be done all the
+	// same, and the exit code to be the one that is promised.
+	signal.Ignore(unix.SIGPIPE)
 	outcome := inspect.Check(run.Snapshot, k.runOf(run, argv), rules.All())
-	if err := k.gate.apply(outcome); err != nil {
-		return err
-	}
+	trouble := k.gate.apply(outcome)
 	outcome.Run.Reported = k.reported(outcome)
 	a.remark(run)
-	if err := k.tell(a, outcome, argv); err != nil {
-		a.warn("%v", err)
-	}
+	trouble = errors.Join(trouble, k.tell(a, outcome, argv))
 	if k.kill {
 		if left := run.Kill(max(k.grace, time.Second)); left > 0 {
 			a.warn("%d of the processes that were left behind did not end", left)
 		}
 	}
-	return &exitError{code: outcome.Run.Reported}
+	end := &exitError{code: outcome.Run.Reported, told: true}
+	if trouble != nil {
+		end.message, end.code = trouble.Error(), cmp.Or(end.code, exitUnknown)
+	}
+	return end
+}
+
+// writable finds files that could not be written once the command has run, which
+// may take an hour. A directory that does not exist yet may be one that the command
+// makes.
+func (k *checkFlags) writable() error {
+	paths := []string{k.out.file}
+	for _, word := range k.out.reports {
+		_, path, _ := strings.Cut(word, "=")
+		paths = append(paths, path)
+	}
+	if k.gate.update || k.gate.prune {
+		paths = append(paths, k.gate.baseline)
+	}
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		s, err := stage(content{path: path})
+		switch {
+		case err == nil:
+			s.discard()
+		case !errors.Is(err, fs.ErrNotExist):
+			return fileError(path, err)
+		}
+	}
+	return nil
 }
 
 // reported is the exit code that a run comes to: the command's own, unless it has
@@ -166,6 +203,9 @@ func (a *app) remark(r *follow.Run) {
 	if p := r.FailedTracer; p != nil {
 		a.warn("pid %d (%s) failed, perhaps because it traces others, as strace does, or itself, as AddressSanitizer and LeakSanitizer do, and what check follows has a tracer: --no-trace leaves that free", p.PID, p.Comm)
 	}
+	if p := r.Unfollowed; p != nil {
+		a.warn("pid %d (%s) is left behind and was not followed, nor what it has started: somebody made it with CLONE_UNTRACED", p.PID, p.Comm)
+	}
 	if p := r.Unprivileged; p != nil {
 		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"
 		if r.NoNewPrivileges {
@@ -182,25 +222,29 @@ func whyRefused() string {
 
 // tell writes the report to the standard error, and where the flags say. What a
 // person reads has no notes but on request, and is not there at all when there is
-// nothing to read; files that were asked for have everything, and always are.
+// nothing to read; files that were asked for have everything, and always are. What
+// cannot be written to its file comes to the standard error.
 func (k *checkFlags) tell(a *app, o *inspect.Outcome, argv []string) error {
 	result := &report.Result{Version: Version(), Command: "check", Query: argv, Outcome: o}
+	err := k.out.writeToFiles(result)
 	page := k.out.format == "table" || k.out.format == "wide"
-	if k.verbose || k.out.quiet || k.out.file != "" || !page {
-		return k.out.write(a.stderr, result)
-	}
-	if err := k.out.writeReports(result); err != nil {
+	switch {
+	case k.out.quiet, k.out.file != "" && err == nil:
 		return err
+	case page && !k.verbose:
+		grave := *o
+		grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
+			return f.Severity < inspect.Warning && !o.Fails(f.Severity)
+		})
+		if len(grave.Findings)+len(o.Suppressed) == 0 && o.HoldersComplete {
+			return err
+		}
+		result.Outcome = &grave
 	}
-	grave := *o
-	grave.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f inspect.Finding) bool {
-		return f.Severity < inspect.Warning && !o.Fails(f.Severity)
-	})
-	if len(grave.Findings)+len(o.Suppressed) == 0 && o.HoldersComplete {
-		return nil
+	if e := report.Find(k.out.format).Write(a.stderr, result, k.out.style(a.stderr)); !errors.Is(e, unix.EPIPE) {
+		err = errors.Join(err, e) // else the reader has seen enough
 	}
-	result.Outcome = &grave
-	return report.Find(k.out.format).Write(a.stderr, result, k.out.style(a.stderr))
+	return err
 }
 
 // codeOf is the exit code that shells give to a way of ending.

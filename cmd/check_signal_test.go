@@ -2,7 +2,10 @@ package cmd_test
 
 import (
 	"bufio"
+	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -88,5 +91,33 @@ func TestCheckIgnored(t *testing.T) {
 		b := inBackground(t, dash, "-c", `trap "" `+signal+`; exec "$0" check -- "$1" -c 'kill -`+signal+` $$; echo unharmed'`, strayProgram(t), dash)
 		b.says("unharmed")
 		b.ends(0)
+	}
+}
+
+// Nobody reads the report any more: what is left behind is ended all the same, and
+// the exit code is the one that is promised.
+func TestCheckUnread(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	defer write.Close()
+	for failOn, want := range map[string]int{"error": 0, "warning": 1} {
+		cmd := exec.Command(strayProgram(t), "check", "--grace", "10ms", "--kill-left-behind", "--fail-on", failOn,
+			"--", "sh", "-c", "sleep 600 <&- >&- 2>&- & echo $!")
+		cmd.Stderr = write
+		out, _ := cmd.Output()
+		if code := cmd.ProcessState.ExitCode(); code != want {
+			t.Errorf("--fail-on %s: %v, want exit code %d", failOn, cmd.ProcessState, want)
+		}
+		left, err := strconv.Atoi(strings.TrimSpace(string(out)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Kill(left, 0); err != unix.ESRCH {
+			t.Errorf("--fail-on %s: what is left behind lives on: kill: %v", failOn, err)
+			unix.Kill(left, unix.SIGKILL)
+		}
 	}
 }

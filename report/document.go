@@ -65,6 +65,24 @@ type Asked struct {
 	Limits []string `json:"limits"`
 	// All reports that sockets with which nothing is wrong are in the report too.
 	All bool `json:"all"`
+	// Deep and Twice report that more was looked at than is usual: every
+	// descriptor (--deep), connections at two times (conns --for).
+	Deep  bool `json:"deep"`
+	Twice bool `json:"twice"`
+}
+
+// flags are those of the command line that say how far was looked.
+func (a Asked) flags() []string {
+	flags := slices.Clone(a.Limits)
+	for _, f := range []struct {
+		on   bool
+		name string
+	}{{a.All, "-a"}, {a.Deep, "--deep"}, {a.Twice, "--for"}} {
+		if f.on {
+			flags = append(flags, f.name)
+		}
+	}
+	return flags
 }
 
 // Tool is the program that made a Document.
@@ -288,7 +306,7 @@ func NewDocument(r *Result) *Document {
 }
 
 func newAsked(o *inspect.Outcome) Asked {
-	a := Asked{list(o.Asked.PIDs, func(pid int) int { return pid }), []string{}, list(o.Asked.Limits, text), o.Asked.All}
+	a := Asked{list(o.Asked.PIDs, func(pid int) int { return pid }), []string{}, list(o.Asked.Limits, text), o.Asked.All, o.Asked.Deep, o.Asked.Twice}
 	for _, pid := range o.Asked.PIDs {
 		if p := o.Processes[pid]; p != nil {
 			a.Programs = append(a.Programs, programOf(newProcess(p)))

@@ -75,7 +75,7 @@ func newSarifRun(r *Result) sarifRun {
 
 func newSarifRule(r *inspect.Rule) sarifDescriptor {
 	var help, page strings.Builder
-	_ = WriteRule(&help, r)
+	_ = WriteRule(&help, r, Style{})
 	_ = WriteRuleMarkdown(&page, r)
 	first, _, _ := strings.Cut(r.Text, "\n\n")
 	return sarifDescriptor{

@@ -30,9 +30,11 @@ var floors = map[string][]string{
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
 	"internal/follow":   {"fdscan", "internal/tracee"},
-	"fdscan":            {"internal/sockdiag"},
-	"internal/sockdiag": {},
-	"internal/tracee":   {},
+	"fdscan":            {"internal/bpfiter", "internal/sockdiag", "internal/osthread"},
+	"internal/bpfiter":  {},
+	"internal/sockdiag": {"internal/osthread"},
+	"internal/osthread": {},
+	"internal/tracee":   {"internal/osthread"},
 	"internal/unwind":   {},
 }
 
@@ -51,7 +53,7 @@ var reserved = map[string][]string{
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
 	"github.com/ianlancetaylor/demangle":     {"internal/unwind"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/tracee", "internal/unwind"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/bpfiter", "internal/follow", "internal/sockdiag", "internal/osthread", "internal/tracee", "internal/unwind"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},

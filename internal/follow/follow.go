@@ -60,9 +60,12 @@ type Run struct {
 	// gdb do, or itself, as LeakSanitizer does, which what is followed cannot be; nil
 	// for none.
 	FailedTracer *fdscan.Process
-	left         []survivor
-	tree         *tree
-	orphansWent  int32 // as adoptOrphans has it, before
+	// Unfollowed is one of the survivors that nobody followed, since whoever made
+	// it did so with CLONE_UNTRACED; nil for none.
+	Unfollowed  *fdscan.Process
+	left        []survivor
+	tree        *tree
+	orphansWent int32 // as adoptOrphans has it, before
 }
 
 // Start runs the command to its end. The error is for what has kept it from being
@@ -121,7 +124,18 @@ func Start(ctx context.Context, o Options) (r *Run, err error) {
 	r.Status, r.Duration, r.Processes, r.Unprivileged = end.Status, end.Took, t.total, t.unprivileged
 	r.FailedTracer = t.failedTracer
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
-	r.survivors(ctx, t, end.Survivors)
+	var unfollowed []int
+	if !r.Sampled {
+		patience := o.Grace
+		if len(end.Survivors) > 0 {
+			patience = 0 // it is over
+		}
+		unfollowed = t.unfollowed(patience, signals.hurry)
+	}
+	r.survivors(ctx, t, slices.Concat(end.Survivors, unfollowed))
+	if i := slices.IndexFunc(r.Survivors, func(s *fdscan.Survivor) bool { return slices.Contains(unfollowed, s.Process.PID) }); i >= 0 {
+		r.Unfollowed = r.Survivors[i].Process
+	}
 	release()
 	t.reap()
 	for _, reason := range slices.Sorted(maps.Keys(t.gaps)) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -89,6 +90,8 @@ type image struct {
 	// named are the descriptors that its arguments or environment name; nil until
 	// it is asked for.
 	named map[int]string
+	// got is what of received is told of.
+	got []got
 	// forked: a copy has been made of it. script is what it interpreted then.
 	forked bool
 	script string
@@ -207,6 +210,9 @@ func (t *tree) Execed(pid int) {
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
 	p.image.received = entries
+	if err == nil {
+		before.dropped(entries)
+	}
 	for _, e := range entries {
 		if t.crossed(&before, shared, p.image, e) {
 			p.image.carried = append(p.image.carried, e)
@@ -225,6 +231,9 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 	}
 	entries, err := t.tables.read(pid, tid)
 	t.unread(pid, err)
+	if err == nil {
+		p.dropped(entries)
+	}
 	for _, e := range entries {
 		if p.opened(e) {
 			t.leftOpen(p, tid, e, status)
@@ -287,6 +296,39 @@ func (t *tree) reap() {
 			unix.Wait4(child, nil, unix.WNOHANG, nil)
 		}
 	}
+}
+
+// unfollowed returns the living descendants of this process that nobody follows,
+// since they were made with CLONE_UNTRACED, once the patience is over.
+func (t *tree) unfollowed(patience time.Duration, hurried func() bool) []int {
+	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
+		t.reap()
+		left := t.untraced(os.Getpid())
+		if len(left) == 0 || !time.Now().Before(deadline) || hurried() {
+			return left
+		}
+	}
+}
+
+// untraced returns the descendants of a process that have no tracer, without those
+// of strangers.
+func (t *tree) untraced(pid int) (found []int) {
+	for _, child := range t.children(pid) {
+		if slices.Contains(t.strangers, child) {
+			continue
+		}
+		if t.processes[child] == nil && t.isUntraced(child) {
+			found = append(found, child)
+		}
+		found = append(found, t.untraced(child)...)
+	}
+	return found
+}
+
+// isUntraced reports a process without a tracer that is no zombie.
+func (t *tree) isUntraced(pid int) bool {
+	text, err := os.ReadFile(t.path(pid, "status"))
+	return err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) && !bytes.Contains(text, []byte("\nState:\tZ"))
 }
 
 // children returns the children of all threads of a process. It needs

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // Watcher is told what becomes of a process tree, in the order in which it
@@ -73,36 +74,17 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 		err      error
 	}
 	done := make(chan result)
-	go onOwnThread(func() {
+	go osthread.Discard(func() error { // with which the kernel lets go of what it traces
 		f := newFollower(o, w)
 		followed, err := f.follow(c)
 		done <- result{followed, err}
 		if err == nil {
 			<-f.release
 		}
+		return nil
 	})
 	r := <-done
 	return r.followed, r.err
-}
-
-// onOwnThread calls f on a thread that ends with it: then the kernel lets go of
-// whatever that has seized.
-func onOwnThread(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return
-	}
-	// The main thread ends with the process only. As long as it is locked here,
-	// another goroutine is on another one.
-	defer runtime.UnlockOSThread()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		f()
-	}()
-	<-done
 }
 
 // followOptions are set on every followed thread.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // diary is a Watcher that writes down what it is told, with the processes
@@ -130,27 +132,21 @@ func TestFollowEndedEarly(t *testing.T) {
 // A command that begins with SIGCONT blocked, as its caller had it, runs like any
 // other: the SIGCONT that lets it run stays pending.
 func TestFollowContinueBlocked(t *testing.T) {
-	type result struct {
-		end *Followed
-		err error
-	}
-	done := make(chan result)
-	go onOwnThread(func() {
+	var end *Followed
+	err := osthread.Discard(func() (err error) {
 		blocked := unix.Sigset_t{}
 		blocked.Val[0] = 1 << (unix.SIGCONT - 1)
 		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil); err != nil {
-			done <- result{err: err}
-			return
+			return err
 		}
-		end, err := newFollower(FollowOptions{}, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
-		done <- result{end, err}
+		end, err = newFollower(FollowOptions{}, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
+		return err
 	})
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if r.end.Status.ExitStatus() != 3 || len(r.end.Survivors) != 0 {
-		t.Errorf("status %#x, survivors %v", uint32(r.end.Status), r.end.Survivors)
+	if end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
+		t.Errorf("status %#x, survivors %v", uint32(end.Status), end.Survivors)
 	}
 }
 
