@@ -29,6 +29,7 @@ type module struct {
 	image     *image   // nil: nothing can be read, its frames are followed by frame pointers
 	golang    *goTable // nil: no Go, or of before 1.18
 	rows      map[uint64]*row
+	codes     map[uint64][codeSize]byte
 	names     names
 	namesRead bool
 }

@@ -63,37 +63,34 @@ const (
 // isCall tells what the word is that is on the stack at the address.
 func (w *walk) isCall(at uint64, here place) calling {
 	pc, ok := w.unwinder.memory.word(at)
-	if !ok || w.space == nil {
+	if !ok {
 		return noCall
 	}
-	m := w.space.find(pc - 1)
-	if m == nil {
+	from, ok := w.find(pc - 1)
+	if !ok {
 		return noCall
 	}
-	var code [6]byte
-	if readMemory(w.tid, pc-uint64(len(code)), code[:]) < len(code) {
+	code, ok := from.module.code(from.address + 1 - codeSize)
+	if !ok {
 		return noCall
 	}
-	target := pc + uint64(int32(binary.LittleEndian.Uint32(code[2:])))
+	target := pc + uint64(int32(binary.LittleEndian.Uint32(code[codeSize-4:])))
 	isThis := func(function uint64) bool { return function <= w.cpu.pc && w.cpu.pc-function < nearby }
 	switch {
-	case code[0] == 0xff && code[1] == 0x15: // call *offset(%rip)
-		function, ok := w.word(target)
-		if ok && isThis(function) {
+	case code[codeSize-6] == 0xff && code[codeSize-5] == 0x15: // call *offset(%rip)
+		if function, ok := w.word(target); ok && isThis(function) {
 			return callsThis
 		}
-	case code[1] == 0xe8: // call offset
+	case code[codeSize-5] == 0xe8: // call offset
 		if isThis(target) {
 			return callsThis
 		}
 		if function, ok := w.jumps(target); ok && isThis(function) {
 			return callsThis
 		}
-		mod := w.unwinder.library.find(w.pid, w.tid, m)
-		if to := w.space.find(target); to != nil && to.module == here.module && mod == here.module && mod.image != nil {
-			if address, ok := mod.image.address(pc - 1 - m.start + m.offset); ok && mod.row(w.cpu.machine, address) == nil {
-				return callsWithin
-			}
+		to, ok := w.find(target)
+		if ok && to.module == here.module && from.module == here.module && from.module.row(w.cpu.machine, from.address) == nil {
+			return callsWithin
 		}
 	}
 	return noCall
@@ -102,8 +99,12 @@ func (w *walk) isCall(at uint64, here place) calling {
 // jumps returns where the code at the address jumps to, if that is all that it
 // does: an entry of a procedure linkage table, or a function that is another one.
 func (w *walk) jumps(address uint64) (uint64, bool) {
-	var code [16]byte
-	if readMemory(w.tid, address, code[:]) < len(code) {
+	here, ok := w.find(address)
+	if !ok {
+		return 0, false
+	}
+	code, ok := here.module.code(here.address)
+	if !ok {
 		return 0, false
 	}
 	at := uint64(0)
@@ -123,6 +124,39 @@ func (w *walk) jumps(address uint64) (uint64, bool) {
 		return w.word(address + at + 4 + offset())
 	}
 	return 0, false
+}
+
+// find returns the place of the code at the address, if it is of a file.
+func (w *walk) find(address uint64) (place, bool) {
+	m := w.space.find(address)
+	if m == nil {
+		return place{}, false
+	}
+	mod := w.unwinder.library.find(w.pid, w.tid, m)
+	if mod.image == nil {
+		return place{}, false
+	}
+	offset, ok := mod.image.address(address - m.start + m.offset)
+	return place{mod, offset}, ok
+}
+
+// codeSize is enough for an instruction with what may be before it.
+const codeSize = 16
+
+// code returns the bytes of the code at the address.
+func (m *module) code(address uint64) (code [codeSize]byte, ok bool) {
+	code, ok = m.codes[address]
+	if ok {
+		return code, true
+	}
+	if m.image.read(address, code[:]) < len(code) {
+		return code, false
+	}
+	if m.codes == nil || len(m.codes) >= maxRows {
+		m.codes = map[uint64][codeSize]byte{}
+	}
+	m.codes[address] = code
+	return code, true
 }
 
 // word reads a word that is not on the stack.
