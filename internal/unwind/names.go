@@ -78,9 +78,9 @@ func (l *library) native(m *module, address uint64) []Frame {
 	return frames
 }
 
-// guarded calls f, and makes nothing of what it panics with. The packages of the
-// standard library that read ELF and DWARF say of themselves that files made for
-// it can have them panic.
+// guarded calls f, and ends it where it panics. The packages of the standard
+// library that read ELF and DWARF say of themselves that they do for files that
+// are made for it. All of them, and what makes names readable, are called by it.
 func guarded(f func()) {
 	defer func() { _ = recover() }()
 	f()

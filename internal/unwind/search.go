@@ -132,12 +132,8 @@ func (w *walk) find(address uint64) (place, bool) {
 	if m == nil {
 		return place{}, false
 	}
-	mod := w.unwinder.library.find(w.pid, w.tid, m)
-	if mod.image == nil {
-		return place{}, false
-	}
-	offset, ok := mod.image.address(address - m.start + m.offset)
-	return place{mod, offset}, ok
+	p := w.place(m, address)
+	return p, p.module.image != nil
 }
 
 // codeSize is enough for an instruction with what may be before it.

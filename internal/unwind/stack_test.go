@@ -213,21 +213,32 @@ func TestEqualStacks(t *testing.T) {
 	}
 }
 
+// BenchmarkStack measures the stack of a place that is known; that of a process
+// that is not, of programs that are; and the first of all.
 func BenchmarkStack(b *testing.B) {
 	program := compile(b, "open.c", plainFlags...)
-	u := New("/proc")
-	defer u.Close()
-	visited := false
-	visit(b, []string{program, "many"}, func(pid, tid int, r Registers) {
-		if visited {
-			return
-		}
-		visited = true
-		b.ReportAllocs()
-		calls := 0
-		for b.Loop() {
-			calls = len(u.Stack(pid, tid, r, maxCalls).trace.calls)
-		}
-		b.ReportMetric(float64(calls), "calls")
-	})
+	for name, forget := range map[string]func(u *Unwinder, pid int) *Unwinder{
+		"known":       func(u *Unwinder, pid int) *Unwinder { return u },
+		"new process": func(u *Unwinder, pid int) *Unwinder { u.Forget(pid); return u },
+		"first":       func(u *Unwinder, pid int) *Unwinder { u.Close(); return New("/proc") },
+	} {
+		b.Run(name, func(b *testing.B) {
+			u := New("/proc")
+			visited := false
+			visit(b, []string{program, "many"}, func(pid, tid int, r Registers) {
+				if visited {
+					return
+				}
+				visited = true
+				b.ReportAllocs()
+				calls := 0
+				for b.Loop() {
+					u = forget(u, pid)
+					calls = len(u.Stack(pid, tid, r, maxCalls).trace.calls)
+				}
+				b.ReportMetric(float64(calls), "calls")
+			})
+			u.Close()
+		})
+	}
 }

@@ -4,7 +4,8 @@
 // pointers as far as these are plausible.
 //
 // What it reads belongs to others: the files and the memory of a process may
-// hold anything. A stack that cannot be followed ends.
+// hold anything. A stack that cannot be followed ends. Processes of 32 bits have
+// stacks of one call.
 package unwind
 
 import (
@@ -75,7 +76,9 @@ func New(procRoot string) *Unwinder {
 func (u *Unwinder) Close() { u.library.close() }
 
 // Forget drops what is kept of the mappings of process pid. It is to be called
-// when the process executes another program, and when it ends.
+// when the process executes another program, and when it ends. Mappings that the
+// process adds are found without it; one that takes the place of another library,
+// which was unloaded meanwhile, is taken for that.
 func (u *Unwinder) Forget(pid int) { delete(u.spaces, pid) }
 
 // Stack returns the stack of thread tid of process pid, which must stand still
