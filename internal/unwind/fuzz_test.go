@@ -87,7 +87,7 @@ func FuzzImage(f *testing.F) {
 			}
 		}
 		l := newLibrary("")
-		l.frames(call{&module{path: "fuzz", image: i}, address})
+		l.frames(place{&module{path: "fuzz", image: i}, address})
 	})
 }
 

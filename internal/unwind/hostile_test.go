@@ -5,6 +5,8 @@ import "testing"
 // A stack that has been written over ends, whatever it holds.
 func TestStacksThatLeadNowhere(t *testing.T) {
 	program := compile(t, "hostile.c", "-O1", "-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer")
+	u := New("/proc")
+	defer u.Close()
 	for how, most := range map[string]int{
 		"itself":   3, // the frame, its caller, and one more
 		"two":      4,
@@ -15,7 +17,7 @@ func TestStacksThatLeadNowhere(t *testing.T) {
 		"circle":   maxSwitches + 1,
 	} {
 		t.Run(how, func(t *testing.T) {
-			all := stacks(t, program, how)
+			all := stacksBy(t, u, program, how)
 			if len(all) != 1 {
 				t.Fatalf("%d stacks, want 1", len(all))
 			}

@@ -35,11 +35,11 @@ type Frame struct {
 type Stack struct{ trace *trace }
 
 // trace are the calls of a stack, innermost first.
-type trace struct{ calls []call }
+type trace struct{ calls []place }
 
-// call is an address in a module, as its symbols count: of the instruction that
-// the thread is at, or of a call's last byte.
-type call struct {
+// place is where a thread is in a frame: an address in a module as its symbols
+// count, of the instruction that is next or of the last byte of a call.
+type place struct {
 	module  *module
 	address uint64
 }
@@ -57,7 +57,7 @@ type Unwinder struct {
 	library library
 	seed    maphash.Seed
 	traces  map[uint64][]*trace
-	calls   []call // of the stack at work
+	calls   []place // of the stack at work
 }
 
 // New returns an Unwinder for the processes below procRoot, a mounted proc(5).
@@ -96,7 +96,7 @@ func (u *Unwinder) Stack(pid, tid int, r Registers, limit int) Stack {
 		if !ok {
 			break
 		}
-		u.calls = append(u.calls, call{here.module, here.address})
+		u.calls = append(u.calls, here)
 		if !w.step(here) {
 			break
 		}
@@ -105,7 +105,7 @@ func (u *Unwinder) Stack(pid, tid int, r Registers, limit int) Stack {
 }
 
 // intern returns the trace of the calls: the same one as before, where it is kept.
-func (u *Unwinder) intern(calls []call) *trace {
+func (u *Unwinder) intern(calls []place) *trace {
 	if len(calls) == 0 {
 		return nil
 	}

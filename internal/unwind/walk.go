@@ -21,13 +21,7 @@ type walk struct {
 	switches int
 }
 
-// place is where a frame is: an address in a module.
-type place struct {
-	module  *module
-	address uint64 // as the module's symbols count
-}
-
-// locate finds the module of the frame. A return address may be that of the next
+// locate finds the place of the frame. A return address may be that of the next
 // function, where the call was the last instruction: the call is before it.
 func (w *walk) locate() (place, bool) {
 	pc := w.cpu.pc
