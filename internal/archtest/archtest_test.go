@@ -29,7 +29,7 @@ var floors = map[string][]string{
 	"inspect":           {"fdscan"},
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
-	"internal/follow":   {"fdscan", "internal/tracee"},
+	"internal/follow":   {"fdscan", "internal/tracee", "internal/unwind"},
 	"fdscan":            {"internal/bpfiter", "internal/sockdiag", "internal/osthread"},
 	"internal/bpfiter":  {},
 	"internal/sockdiag": {"internal/osthread"},
