@@ -47,8 +47,11 @@ func readLayout(data []byte) (*layout, error) {
 		to *uint32
 		*named
 	}{
-		{&l.cast, &named{name: "bpf_rdonly_cast"}}, {&l.loopNew, &named{name: "bpf_iter_num_new"}}, {&l.loopNext, &named{name: "bpf_iter_num_next"}},
-		{&l.loopEnd, &named{name: "bpf_iter_num_destroy"}}, {&l.tasks, &named{name: "bpf_iter_task"}},
+		{&l.cast, &named{name: "bpf_rdonly_cast"}},
+		{&l.loopNew, &named{name: "bpf_iter_num_new"}},
+		{&l.loopNext, &named{name: "bpf_iter_num_next"}},
+		{&l.loopEnd, &named{name: "bpf_iter_num_destroy"}},
+		{&l.tasks, &named{name: "bpf_iter_task"}},
 	}
 	for _, f := range functions {
 		f.kind = kindFunc

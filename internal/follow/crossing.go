@@ -173,12 +173,14 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 	if l.kept == nil {
 		d := t.reader.Descriptor(&fdscan.Process{PID: now.pid}, 0, e.fd, e.link)
 		from := p.image.exe + "\x00" + p.image.comm + "\x00" + strconv.Itoa(e.fd) + "\x00" + l.plumbing + "\x00"
-		kept, key := t.crossings.of(from+sortOf(d), from+d.Kind.Name)
+		by := p.openings.of(e)
+		kept, key := t.crossings.of(from+by.sort()+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
 			if names(t.reader.Named(d.Process), e) {
 				return // named to the process as it sees itself, in its pid namespace
 			}
+			d.Opening = t.tell(by)
 			kept = &fdscan.Crossing{Descriptor: d, From: t.process(p.image), Plumbing: l.plumbing}
 			t.crossings.keep(key, kept)
 		}
@@ -211,7 +213,9 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) {
 		return // an event loop's; an interpreter's
 	}
-	key := p.image.exe + "\x00" + p.image.comm + "\x00"
+	by := p.openings.of(e)
+	coarse := p.image.exe + "\x00" + p.image.comm + "\x00"
+	key := coarse + by.sort()
 	if strings.HasPrefix(e.link, "/") {
 		if kept := t.unclosed.sorts[key+e.link]; kept != nil {
 			kept.Count++
@@ -222,7 +226,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if d.Kind == fdscan.Pipe && d.CloseOnExec != nil && *d.CloseOnExec {
 		return // by which a runtime wakes itself, or waits for exec
 	}
-	kept, key := t.unclosed.of(key+sortOf(d), key+d.Kind.Name)
+	kept, key := t.unclosed.of(key+sortOf(d), coarse+d.Kind.Name)
 	if kept == nil {
 		d.Process = t.process(p.image)
 		if p.pid != p.image.pid {
@@ -230,6 +234,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 				d.Process = full
 			}
 		}
+		d.Opening = t.tell(by)
 		kept = &fdscan.Unclosed{Descriptor: d}
 		if status.Signaled() {
 			kept.Signal = int(status.Signal())
