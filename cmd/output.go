@@ -26,7 +26,7 @@ type output struct {
 // outputFlags are those of the commands that write a report.Result.
 func (a *app) outputFlags(c *cobra.Command) *output {
 	o := a.formatFlags(c)
-	c.Flags().Lookup("output").Usage = "format: " + strings.Join(formatNames(), ", ")
+	c.Flags().Lookup("output").Usage = "`FORMAT`: " + strings.Join(formatNames(), ", ")
 	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, none before all are complete (repeatable)")
 	return o
 }
@@ -36,11 +36,11 @@ func (a *app) outputFlags(c *cobra.Command) *output {
 func (a *app) formatFlags(c *cobra.Command) *output {
 	o := &output{}
 	f := c.Flags()
-	f.StringVarP(&o.format, "output", "o", "table", "format: table or json")
+	f.StringVarP(&o.format, "output", "o", "table", "`FORMAT`: table or json")
 	f.BoolVar(&o.json, "json", false, "the same as -o json")
-	f.StringVar(&o.file, "output-file", "", "write the report to this file, whole or not at all")
+	f.StringVar(&o.file, "output-file", "", "write the report to this `file`, whole or not at all")
 	f.BoolVar(&o.noHeaders, "no-headers", false, "leave out the names of columns")
-	f.StringVar(&o.color, "color", "auto", "auto, always or never")
+	f.StringVar(&o.color, "color", "auto", "`WHEN`: auto, always or never")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing: the exit code is the answer")
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return o
@@ -111,6 +111,18 @@ func (o *output) orTable(c *cobra.Command) {
 	}
 }
 
+// checkTwo is check for these commands.
+func (o *output) checkTwo(c *cobra.Command) error {
+	if err := o.check(c); err != nil {
+		return err
+	}
+	o.orTable(c)
+	if o.format != "table" && o.format != "json" {
+		return usageError(again(c, c.Flags().Args(), map[string]string{"output": "json"}), "%s writes table or json, not %q", c.Name(), o.format)
+	}
+	return nil
+}
+
 func (o *output) isJSON() bool { return o.json || o.format == "json" }
 
 // asked reports that a report was asked for in so many words.
@@ -120,20 +132,24 @@ func (o *output) asked(c *cobra.Command) bool {
 
 // write writes r as the flags say: first the files.
 func (o *output) write(stdout io.Writer, r *report.Result) error {
-	f := report.Find(o.format)
+	if err := o.writeToFiles(r); err != nil || o.file != "" || o.quiet {
+		return err
+	}
+	return report.Find(o.format).Write(stdout, r, o.style(stdout))
+}
+
+// writeToFiles writes r to the files that the flags name.
+func (o *output) writeToFiles(r *report.Result) error {
 	files, err := o.files(r)
 	if err == nil && o.file != "" {
 		var b bytes.Buffer
-		err = f.Write(&b, r, o.style(&b))
+		err = report.Find(o.format).Write(&b, r, o.style(&b))
 		files = append(files, content{path: o.file, data: b.Bytes()})
 	}
-	if err == nil {
-		err = writeFiles(files)
-	}
-	if err != nil || o.file != "" || o.quiet {
+	if err != nil {
 		return err
 	}
-	return f.Write(stdout, r, o.style(stdout))
+	return writeFiles(files)
 }
 
 // writeReports writes those of --report alone.

@@ -14,7 +14,7 @@ func (c *unixConnection) read(row *sockdiag.Unix, n *namespaceTables) *Socket {
 	c.NetNS, c.NetNSMine = n.netns, n.mine
 	c.health = Health{
 		ShutRead: row.Shutdown&sockdiag.ShutRead != 0, ShutWrite: row.Shutdown&sockdiag.ShutWrite != 0,
-		PeerClosed: c.State == Established && row.PeerGone && row.Shutdown != 0,
+		PeerClosed: isPeerClosed(&c.Socket, row),
 	}
 	c.Health = &c.health
 	return &c.Socket

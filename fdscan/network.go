@@ -70,6 +70,7 @@ func (l *lookup) readNetwork(n *Network) {
 	}
 	// Where a name is absent, the kernel has what was a constant then.
 	n.Retries2, n.SynRetries, n.OrphanRetries = value("tcp_retries2", 15), value("tcp_syn_retries", 6), value("tcp_orphan_retries", 0)
+	n.SynLinear = value("tcp_syn_linear_timeouts", 0)
 	n.RTOMin = time.Duration(value("tcp_rto_min_us", 200_000)) * time.Microsecond
 	n.RTOMax = time.Duration(value("tcp_rto_max_ms", 120_000)) * time.Millisecond
 	n.KeepaliveInterval = time.Duration(value("tcp_keepalive_intvl", 75)) * time.Second

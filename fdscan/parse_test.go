@@ -258,6 +258,7 @@ func TestHandOvers(t *testing.T) {
 		"other variables":          {environ: []string{"SSH_AUTH_SOCK=/tmp/3", "NOTIFY_SOCKET=/run/systemd/notify", "FD=x3", "=3", "XFD", "OLDPWD=3"}},
 		"bash":                     {cmdline: []string{"cat", "/dev/fd/63"}, want: map[int]string{63: "argument /dev/fd/63"}},
 		"proc":                     {cmdline: []string{"cat", "/proc/self/fd/7"}, want: map[int]string{7: "argument /proc/self/fd/7"}},
+		"D-Bus":                    {cmdline: []string{"dbus-daemon", "--nofork", "--print-pid", "4", "--print-address", "6", "--print", "7"}, want: map[int]string{4: "argument --print-pid 4", 6: "argument --print-address 6"}},
 		"option with =":            {cmdline: []string{"server", "--listen-fd=5"}, want: map[int]string{5: "argument --listen-fd=5"}},
 		"option and value":         {cmdline: []string{"server", "--fd", "5"}, want: map[int]string{5: "argument --fd 5"}},
 		"option at the end":        {cmdline: []string{"server", "--fd"}},

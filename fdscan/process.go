@@ -105,3 +105,10 @@ func (l *lookup) startTicks(pid int) uint64 {
 	stat, _ := readStat(l.path(strconv.Itoa(pid), "stat"))
 	return stat.startTicks
 }
+
+// ended reports that of this process at most an entry is left, for its parent to
+// reap. A leader that has ended before its threads has the state of a zombie too.
+func (l *lookup) ended(p *Process) bool {
+	stat, _ := readStat(l.path(strconv.Itoa(p.PID), "stat"))
+	return stat.startTicks != p.StartTicks || stat.state == 'Z' && stat.threads <= 1 || stat.state == 'X'
+}

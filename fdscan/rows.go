@@ -115,6 +115,7 @@ func (r *unixRow) read(row *sockdiag.Unix) {
 	if s.State == Bound && s.Local.Path == "" {
 		s.State = Close
 	}
+	s.peerClosed = isPeerClosed(s, row)
 	if row.HasUID {
 		r.uid = row.UID
 		s.UID = &r.uid
@@ -126,6 +127,12 @@ func (r *unixRow) read(row *sockdiag.Unix) {
 		r.recv, r.send = row.RecvQueue, row.SendQueue
 		s.RecvQueue, s.SendQueue = &r.recv, &r.send
 	}
+}
+
+// isPeerClosed reports a connection whose other end has been closed: that of one
+// which waits to be accepted has no inode either, and is not shut down.
+func isPeerClosed(s *Socket, row *sockdiag.Unix) bool {
+	return s.State == Established && row.PeerGone && row.Shutdown != 0
 }
 
 // unixName writes an abstract name with '@' for its first NUL, and drops the

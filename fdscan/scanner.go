@@ -14,8 +14,11 @@ import (
 type Scanner struct {
 	// Root is the mount point of proc(5); "" for "/proc".
 	Root string
-	// Walker finds descriptors; nil for a ProcWalker on Root.
+	// Walker finds descriptors; nil for a BPFWalker on Root, or a ProcWalker
+	// where that is not possible.
 	Walker Walker
+	// NoBPF has tables read through Root only.
+	NoBPF bool
 	// Dial opens sock_diag in the caller's network namespace; nil for
 	// sockdiag.Dial.
 	Dial func() (*sockdiag.Conn, error)
@@ -51,10 +54,14 @@ func (s *Scanner) path(elem ...string) string {
 }
 
 func (s *Scanner) walker() Walker {
-	if s.Walker == nil {
-		return ProcWalker{Root: s.root()}
+	switch walk := (ProcWalker{Root: s.root()}); {
+	case s.Walker != nil:
+		return s.Walker
+	case s.NoBPF || s.Detached:
+		return walk
+	default:
+		return BPFWalker{ProcWalker: walk}
 	}
-	return s.Walker
 }
 
 func (s *Scanner) dial() (*sockdiag.Conn, error) {

@@ -109,7 +109,7 @@ func (w *Watcher) Look() {
 		if w.ended[t.Process.PID] {
 			continue
 		}
-		if w.lookup.startTicks(t.Process.PID) != t.Process.StartTicks {
+		if w.lookup.ended(t.Process) {
 			w.ended[t.Process.PID] = true
 			continue
 		}

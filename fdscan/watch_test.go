@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"stray/fdscan"
 	"stray/internal/proctest"
 	"stray/internal/testenv"
@@ -211,5 +213,25 @@ func BenchmarkWatchLook(b *testing.B) {
 				w.Look()
 			}
 		})
+	}
+}
+
+// Who has ended, and waits to be reaped, is no more.
+func TestWatchZombie(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	w, err := (&fdscan.Scanner{}).Watch(t.Context(), []int{cmd.Process.Pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Look()
+	if ended := w.Ended(); len(ended) != 1 {
+		t.Errorf("%d have ended, want 1", len(ended))
 	}
 }

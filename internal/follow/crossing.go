@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"fmt"
 	"os"
 	"path"
 	"regexp"
@@ -56,11 +57,53 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	if now.named == nil {
 		now.named = t.reader.Named(&fdscan.Process{PID: now.pid, Cmdline: now.argv})
 	}
-	if now.named[e.fd] != "" {
+	if names(now.named, e) {
+		if words := now.named[e.fd]; substitutes(words, e) {
+			l.plumb(fmt.Sprintf("it stands for a file: %s has %s", now.comm, words))
+		}
 		return false
 	}
 	t.count(p, l, now, e)
 	return true
+}
+
+// plumb says what shows a leak to be plumbing, which may be known only after
+// others have got it.
+func (l *leak) plumb(why string) {
+	if l.plumbing != "" {
+		return
+	}
+	l.plumbing = why
+	if l.kept != nil && l.kept.Plumbing == "" {
+		l.kept.Plumbing = why
+	}
+}
+
+// names reports whether an entry is among the descriptors that are named, with the
+// words. A jobserver of make(1) is a pipe: what else has its number came to that
+// when make had closed it for a command which is no make.
+func names(named map[int]string, e entry) bool {
+	words := named[e.fd]
+	return words != "" && (fdscan.KindOf(e.link) == fdscan.Pipe || !strings.Contains(words, "--jobserver-"))
+}
+
+// got is what a program got by a leak.
+type got struct {
+	entry
+	crossing *fdscan.Crossing
+}
+
+// dropped looks at what a program got, when it executes another or ends: what is
+// not in the table any more, it has closed.
+func (p *process) dropped(left table) {
+	if p.copied || p.image.forked {
+		return // somebody else has it too
+	}
+	for _, g := range p.image.got {
+		if !slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) }) {
+			g.crossing.Closed++
+		}
+	}
 }
 
 func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }
@@ -130,18 +173,21 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 	if l.kept == nil {
 		d := t.reader.Descriptor(&fdscan.Process{PID: now.pid}, 0, e.fd, e.link)
 		from := p.image.exe + "\x00" + p.image.comm + "\x00" + strconv.Itoa(e.fd) + "\x00" + l.plumbing + "\x00"
-		kept, key := t.crossings.of(from+sortOf(d), from+d.Kind.Name)
+		by := p.openings.of(e)
+		kept, key := t.crossings.of(from+by.sort()+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
-			if t.reader.Named(d.Process)[e.fd] != "" {
+			if names(t.reader.Named(d.Process), e) {
 				return // named to the process as it sees itself, in its pid namespace
 			}
+			d.Opening = t.tell(by)
 			kept = &fdscan.Crossing{Descriptor: d, From: t.process(p.image), Plumbing: l.plumbing}
 			t.crossings.keep(key, kept)
 		}
 		l.kept = kept
 	}
 	l.kept.Count++
+	now.got = append(now.got, got{e, l.kept})
 	const mostNames = 5
 	if i, known := slices.BinarySearch(l.kept.Into, now.comm); !known && len(l.kept.Into) < mostNames {
 		l.kept.Into = slices.Insert(l.kept.Into, i, now.comm)
@@ -167,7 +213,9 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) {
 		return // an event loop's; an interpreter's
 	}
-	key := p.image.exe + "\x00" + p.image.comm + "\x00"
+	by := p.openings.of(e)
+	coarse := p.image.exe + "\x00" + p.image.comm + "\x00"
+	key := coarse + by.sort()
 	if strings.HasPrefix(e.link, "/") {
 		if kept := t.unclosed.sorts[key+e.link]; kept != nil {
 			kept.Count++
@@ -178,7 +226,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if d.Kind == fdscan.Pipe && d.CloseOnExec != nil && *d.CloseOnExec {
 		return // by which a runtime wakes itself, or waits for exec
 	}
-	kept, key := t.unclosed.of(key+sortOf(d), key+d.Kind.Name)
+	kept, key := t.unclosed.of(key+sortOf(d), coarse+d.Kind.Name)
 	if kept == nil {
 		d.Process = t.process(p.image)
 		if p.pid != p.image.pid {
@@ -186,6 +234,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 				d.Process = full
 			}
 		}
+		d.Opening = t.tell(by)
 		kept = &fdscan.Unclosed{Descriptor: d}
 		if status.Signaled() {
 			kept.Signal = int(status.Signal())

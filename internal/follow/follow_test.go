@@ -77,6 +77,9 @@ func told(r *follow.Run, names map[string]string) []string {
 		if c.Plumbing != "" {
 			line += " by redirection"
 		}
+		if c.Closed == c.Count {
+			line += ", closed"
+		}
 		lines = append(lines, line)
 	}
 	for _, s := range r.Survivors {
@@ -146,6 +149,7 @@ func TestEveryWay(t *testing.T) {
 		open         string   // at the exit, in both
 		status       int
 		processes    int
+		unfollowed   string
 	}{
 		{way: "fork", processes: 2},
 		{way: "fork+exec", leaky: []string{got}, processes: 2},
@@ -157,18 +161,25 @@ func TestEveryWay(t *testing.T) {
 		{way: "leader-exits-first", leaky: []string{got}, processes: 1},
 		{way: "thread-forks", leaky: []string{got}, processes: 2},
 		{way: "sigkill", open: "leaks FILE signal 9", status: 137, processes: 1},
+		{way: "closer", leaky: []string{"exe got fd 3 FILE of leaks, closed"}, processes: 2},
 		{way: "storm", leaky: []string{got + " ×200"}, processes: 201},
 		{way: "stops", processes: 2},
 		{way: "exec-chain", leaky: []string{"env got fd 3 FILE of leaks"}, processes: 1},
 		{way: "daemon", leaky: []string{got, "sleep survives"}, clean: []string{"sleep survives"}, processes: 3},
+		// Nothing is seen of it before it is left behind.
+		{way: "untraced", leaky: []string{"sleep survives"}, clean: []string{"sleep survives"}, processes: 1, unfollowed: "sleep"},
 		{way: "moved", processes: 2},
 		// Only what had FD_CLOEXEC had it taken off on purpose.
 		{way: "uncloexec", leaky: []string{got}, processes: 2},
 	} {
-		for _, mood := range []string{"leaky", "clean"} {
-			t.Run(tt.way+"/"+mood, func(t *testing.T) {
+		for _, how := range []string{"leaky", "clean", "leaky with stacks", "clean with stacks"} {
+			t.Run(tt.way+"/"+how, func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "file")
-				run := start(t, follow.Options{}, program, tt.way, mood, file)
+				mood, _, stacks := strings.Cut(how, " ")
+				if stacks && tt.unfollowed != "" {
+					return // can open nothing, and ends
+				}
+				run := start(t, follow.Options{Stacks: stacks}, program, tt.way, mood, file)
 				want := tt.leaky
 				if mood == "clean" {
 					want = tt.clean
@@ -187,8 +198,46 @@ func TestEveryWay(t *testing.T) {
 				if status != tt.status || run.Processes != tt.processes || run.Sampled || len(run.Unread) > 0 {
 					t.Errorf("status %d, %d processes, sampled %v, unread %v; want %d, %d", status, run.Processes, run.Sampled, run.Unread, tt.status, tt.processes)
 				}
+				unfollowed := ""
+				if run.Unfollowed != nil {
+					unfollowed = run.Unfollowed.Comm
+				}
+				if unfollowed != tt.unfollowed {
+					t.Errorf("not followed: %q, want %q", unfollowed, tt.unfollowed)
+				}
 			})
 		}
+	}
+}
+
+// What tools of builds do by themselves is a note; a number that is that of make's
+// jobserver names no file.
+func TestTools(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	flock := testenv.NeedTool(t, "flock", "util-linux")
+	program, err := leaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ctest, file := filepath.Join(dir, "ctest"), filepath.Join(dir, "file")
+	if err := os.Link(program, ctest); err != nil {
+		t.Fatal(err)
+	}
+	jobserver := append(os.Environ(), "MAKEFLAGS= -j3 --jobserver-auth=3,4")
+	for name, tt := range map[string]struct {
+		argv []string
+		env  []string
+		want string
+	}{
+		"ctest":     {argv: []string{ctest, "fork+exec", "leaky", file}, want: "sleep got fd 3 FILE of ctest by redirection"},
+		"flock":     {argv: []string{flock, file, "sleep", "0"}, want: "sleep got fd 3 FILE of flock by redirection"},
+		"jobserver": {argv: []string{program, "fork+exec", "leaky", file}, env: jobserver, want: "sleep got fd 3 FILE of leaks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := start(t, follow.Options{Command: tracee.Command{Env: tt.env}}, tt.argv...)
+			equal(t, "told", []string{tt.want}, told(run, map[string]string{file: "FILE"}))
+		})
 	}
 }
 
@@ -242,6 +291,83 @@ subprocess.run(["/bin/sleep", "0"], close_fds=True, check=True)
 	equal(t, "leaky", []string{"sleep got fd 3 listener of " + name, "sleep got fd 5 pipe of " + name}, told(run, nil))
 	run = start(t, follow.Options{}, python, "-I", path, "clean")
 	equal(t, "clean", nil, told(run, nil))
+}
+
+// Node's own descriptors have FD_CLOEXEC, and what stdio names is meant for the
+// child: only what somebody has put in Node's way crosses.
+func TestNode(t *testing.T) {
+	node := testenv.NeedTool(t, "node", "nodejs")
+	testenv.NeedTool(t, "bash", "bash")
+	path := script(t, "server.js", `
+const {spawn, spawnSync, fork} = require("child_process");
+const cluster = require("cluster"), fs = require("fs"), net = require("net");
+const listening = (server) => new Promise((done) => server.listen(0, "127.0.0.1", done));
+const ended = (child) => new Promise((done) => child.on("exit", done));
+const ways = {
+	// The listener becomes the child's fd 3, which nothing names to it.
+	async stdio() {
+		const server = net.createServer();
+		await listening(server);
+		await ended(spawn("sleep", ["0"], {stdio: ["ignore", "inherit", "inherit", server._handle]}));
+		server.close();
+	},
+	// A program that knows nothing of it passes on what it was given in that way.
+	async "stdio, passed on"() {
+		const server = net.createServer();
+		await listening(server);
+		await ended(spawn("bash", ["-c", "sleep 0; true"], {stdio: ["ignore", "inherit", "inherit", server._handle]}));
+		server.close();
+	},
+	async spawn() {
+		const server = net.createServer(), file = fs.openSync(__filename);
+		await listening(server);
+		await ended(spawn("sleep", ["0"], {stdio: "inherit"}));
+		spawnSync("sleep", ["0"]);
+		fs.closeSync(file);
+		server.close();
+	},
+	async fork() {
+		const child = fork(__filename, ["child"]);
+		const server = net.createServer();
+		await listening(server);
+		child.send("server", server);
+		await ended(child);
+		server.close();
+	},
+	async child() {
+		process.on("message", (words, server) => { spawnSync("sleep", ["0"]); server.close(); process.disconnect(); });
+	},
+	async cluster() {
+		if (!cluster.isPrimary) {
+			await listening(net.createServer());
+			spawnSync("sleep", ["0"]);
+			return cluster.worker.disconnect();
+		}
+		await Promise.all([cluster.fork(), cluster.fork()].map(ended));
+	},
+};
+ways[process.argv[2]]();
+`)
+	for way, tt := range map[string]struct {
+		argv []string
+		want []string
+	}{
+		"spawn":            {},
+		"fork":             {},
+		"cluster":          {},
+		"stdio":            {},
+		"stdio, passed on": {want: []string{"sleep got fd 3 listener of bash"}},
+		// What its caller has opened, Node passes on as little as its own.
+		"inherited": {argv: []string{"bash", "-c", `exec 7</etc/hostname; exec "$0" "$1" spawn`}, want: []string{"node got fd 7 /etc/hostname of bash by redirection"}},
+	} {
+		t.Run(way, func(t *testing.T) {
+			run := start(t, follow.Options{Grace: 10 * time.Second}, append(tt.argv, node, path, way)...)
+			if run.Status.ExitStatus() != 0 || len(run.Survivors) != 0 {
+				t.Errorf("status %v", run.Status)
+			}
+			equal(t, "told", tt.want, told(run, nil))
+		})
+	}
 }
 
 // Nothing that programs do on purpose is told as a leak.
@@ -306,17 +432,19 @@ if __name__ == "__main__":
 		"a redirection, by -c":    {argv: []string{"bash", "-c", `exec 3>"$0"; ls /dev/null >/dev/null; true`, filepath.Join(t.TempDir(), "x")}, want: []string{"ls got fd 3 X of bash by redirection"}},
 		"a lock around a command": {argv: []string{"bash", "-c", `( flock -n 200; true; ls >/dev/null ) 200>"$0"`, filepath.Join(t.TempDir(), "lock")}, want: []string{"X"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			run := start(t, follow.Options{Grace: 10 * time.Second}, tt.argv...)
-			if run.Status.ExitStatus() != 0 {
-				t.Errorf("exit %d", run.Status.ExitStatus())
-			}
-			for _, line := range told(run, nil) {
-				if tt.want == nil || !strings.HasSuffix(line, " by redirection") {
-					t.Errorf("told: %s", line)
+		for _, stacks := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stacks %v", name, stacks), func(t *testing.T) {
+				run := start(t, follow.Options{Grace: 10 * time.Second, Stacks: stacks}, tt.argv...)
+				if run.Status.ExitStatus() != 0 {
+					t.Errorf("exit %d", run.Status.ExitStatus())
 				}
-			}
-		})
+				for _, line := range told(run, nil) {
+					if tt.want == nil || !strings.HasSuffix(line, " by redirection") {
+						t.Errorf("told: %s", line)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -475,9 +603,11 @@ func TestManyProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	run := start(t, follow.Options{}, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done")
-	if run.Processes != 2001 || len(run.Unclosed)+len(run.Crossings) != 0 {
-		t.Errorf("%d processes, told: %v", run.Processes, told(run, nil))
+	for _, stacks := range []bool{false, true} {
+		run := start(t, follow.Options{Stacks: stacks}, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done")
+		if run.Processes != 2001 || len(run.Unclosed)+len(run.Crossings) != 0 {
+			t.Errorf("stacks %v: %d processes, told: %v", stacks, run.Processes, told(run, nil))
+		}
 	}
 }
 

@@ -38,6 +38,22 @@ func (t *tree) plumbing(p *process, e entry) string {
 	if t.isReadScript(p, e) {
 		return "the script that it interprets"
 	}
+	return ownAffair(p.image, e)
+}
+
+// ownAffair says why it is no fault of what is checked that a tool, on which builds
+// and tests run, passes something on. Most do so by mistake; told as an error it would
+// be one in every run, and one that nobody there can cure.
+func ownAffair(i *image, e entry) string {
+	isFile := strings.HasPrefix(e.link, "/")
+	switch name := path.Base(i.exe); {
+	case isFile && (name == "cmake" || name == "ctest"):
+		return name + " opens its own files without FD_CLOEXEC"
+	case name == "ninja" && fdscan.KindOf(e.link) == fdscan.Pipe:
+		return "ninja learns by this pipe that a command of its console pool has ended"
+	case isFile && name == "flock" && slices.ContainsFunc(i.argv, func(argument string) bool { return path.Base(argument) == path.Base(e.link) }):
+		return "flock(1) passes its lock on, unless -o tells it not to"
+	}
 	return ""
 }
 
@@ -96,6 +112,18 @@ const firstOwn = 10
 // which it starts meanwhile.
 func (t *tree) isSubstitution(i *image, e entry) bool {
 	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && t.isShell(i)
+}
+
+// asFile finds the numbers of descriptors that an argument names as files.
+var asFile = regexp.MustCompile(`(?:/dev/fd|/proc/self/fd)/(\d+)`)
+
+// substitutes reports words that name a pipe as the file of its number: that is how
+// any shell puts another command in the place of a file, whether this machine
+// lists it for one or not.
+func substitutes(words string, e entry) bool {
+	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && slices.ContainsFunc(asFile.FindAllStringSubmatch(words, -1), func(m []string) bool {
+		return m[1] == strconv.Itoa(e.fd)
+	})
 }
 
 // isShell reports a program that the machine has for a shell (shells(5)), run

@@ -44,6 +44,12 @@ static int execute(void *unused) {
 	return 0;
 }
 
+static int linger(void *unused) {
+	close(0), close(1), close(2);
+	nap[1] = "60";
+	return execute(unused);
+}
+
 static void *executing(void *unused) { return execute(unused), unused; }
 
 static void *pausing(void *unused) {
@@ -116,6 +122,20 @@ int main(int argc, char **argv) {
 		threads(15, pausing);
 		threads(1, killing);
 		pause();
+	} else if (!strcmp(way, "closer")) {
+		// The program that gets it closes it before it executes another. That it is
+		// this one too, by no command of its own, is no matter.
+		char *closing[] = {argv[0], "0-closes", argv[2], "/dev/null", NULL};
+		must((pid = fork()) >= 0, "fork");
+		if (pid == 0) {
+			execv("/proc/self/exe", closing);
+			_exit(99);
+		}
+		reap(pid);
+	} else if (!strcmp(way, "0-closes")) {
+		for (int fd = 3; fd < 64; fd++)
+			close(fd);
+		become();
 	} else if (!strcmp(way, "storm")) {
 		for (int i = 0; i < 200; i++) {
 			must((pid = fork()) >= 0, "fork");
@@ -167,11 +187,18 @@ int main(int argc, char **argv) {
 			setsid();
 			if (fork() != 0)
 				_exit(0);
-			close(0), close(1), close(2);
-			nap[1] = "60";
-			become();
+			linger(NULL);
 		}
 		reap(pid);
+		close(executed[1]);
+		must(read(executed[0], &none, 1) == 0, "read");
+		close(executed[0]);
+	} else if (!strcmp(way, "untraced")) {
+		// As above.
+		int executed[2];
+		char none;
+		must(pipe2(executed, O_CLOEXEC) == 0, "pipe2");
+		must((pid = clone(linger, stack[0] + sizeof stack[0], CLONE_UNTRACED | SIGCHLD, NULL)) > 0, "clone");
 		close(executed[1]);
 		must(read(executed[0], &none, 1) == 0, "read");
 		close(executed[0]);
