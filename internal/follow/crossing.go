@@ -145,7 +145,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 	if l.kept == nil {
 		d := t.reader.Descriptor(&fdscan.Process{PID: now.pid}, 0, e.fd, e.link)
 		from := p.image.exe + "\x00" + p.image.comm + "\x00" + strconv.Itoa(e.fd) + "\x00" + l.plumbing + "\x00"
-		by := p.openings.of(e)
+		by := t.openedBy(p, 0, e)
 		kept, key := t.crossings.of(from+by.sort()+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
@@ -184,7 +184,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) {
 		return // an event loop's; an interpreter's
 	}
-	by := p.openings.of(e)
+	by := t.openedBy(p, tid, e)
 	coarse := p.image.exe + "\x00" + p.image.comm + "\x00"
 	key := coarse + by.sort()
 	if strings.HasPrefix(e.link, "/") {

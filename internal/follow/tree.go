@@ -238,7 +238,7 @@ func (t *tree) Execed(pid int) {
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
 	p.image.received = entries
-	p.openings = before.openings.kept(entries)
+	p.openings = t.kept(&before, entries)
 	if t.unwinder != nil {
 		t.unwinder.Forget(pid)
 	}
