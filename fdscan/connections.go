@@ -2,6 +2,7 @@ package fdscan
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -24,6 +25,9 @@ type ConnectionsQuestion struct {
 	// TablesOnly leaves out whatever is not in the socket tables: holders,
 	// peers, options. It is for the first of two looks.
 	TablesOnly bool
+	// Deep also looks where every descriptor must be touched: for network
+	// namespaces without a process and without a mount here.
+	Deep bool
 	// Evidence also reads how each holder came by what it holds, and what its
 	// threads wait for.
 	Evidence bool
@@ -37,7 +41,7 @@ type ConnectionsQuestion struct {
 func (s *Scanner) Connections(ctx context.Context, q ConnectionsQuestion) (*Snapshot, error) {
 	c := &connections{
 		lookup: lookup{
-			Scanner: s, ctx: ctx, question: Question{PIDs: q.PIDs},
+			Scanner: s, ctx: ctx, question: Question{PIDs: q.PIDs, Deep: q.Deep},
 			snap: &Snapshot{Processes: map[int]*Process{}, Networks: map[uint64]*Network{}, TablesComplete: true, HoldersComplete: true},
 		},
 		ask: q, suspects: map[*Socket]bool{},
@@ -47,6 +51,13 @@ func (s *Scanner) Connections(ctx context.Context, q ConnectionsQuestion) (*Snap
 	}
 	if err := c.theirs(ctx); err != nil {
 		return nil, err
+	}
+	if q.Deep && !s.Detached {
+		release, err := c.ownerless(ctx)
+		defer release()
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err := c.tables(ctx); err != nil {
 		return nil, err
@@ -240,7 +251,8 @@ func (c *connections) askConnections() {
 			if err == nil {
 				break
 			}
-			if !gone(err) {
+			// The option of an MPTCP socket may be one that the kernel does not tell.
+			if !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) {
 				c.gap(detailGap("pidfd_getfd", h.Process.PID, err))
 			}
 		}

@@ -11,8 +11,12 @@ import (
 // acceptQueues are the connections of a namespace that nobody has accepted yet.
 type acceptQueues struct {
 	waiting  []waitingRow
-	halfOpen map[netip.AddrPort]int
+	halfOpen map[netip.AddrPort]halfOpen
 }
+
+// halfOpen counts handshakes that are not complete, and those of them whose
+// SYN-ACK had to be sent again.
+type halfOpen struct{ all, unanswered int }
 
 type waitingRow struct {
 	cookie uint64
@@ -27,9 +31,14 @@ func (q *acceptQueues) add(row *sockdiag.Connection) {
 	case row.Inode != 0:
 	case row.State == sockdiag.SynRecv, row.State == sockdiag.NewSynRecv:
 		if q.halfOpen == nil {
-			q.halfOpen = map[netip.AddrPort]int{}
+			q.halfOpen = map[netip.AddrPort]halfOpen{}
 		}
-		q.halfOpen[row.Local]++
+		h := q.halfOpen[row.Local]
+		h.all++
+		if row.Retrans > 0 {
+			h.unanswered++
+		}
+		q.halfOpen[row.Local] = h
 	case row.State == sockdiag.Established, row.State == sockdiag.CloseWait:
 		w := waitingRow{cookie: row.Cookie, local: row.Local, closed: row.State == sockdiag.CloseWait}
 		if row.HasTCP {
@@ -70,7 +79,8 @@ func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
 		g.waiting = append(g.waiting, row)
 	}
 	for local, count := range q.halfOpen {
-		of(local).halfOpen += count
+		g := of(local)
+		g.halfOpen.all, g.halfOpen.unanswered = g.halfOpen.all+count.all, g.halfOpen.unanswered+count.unanswered
 	}
 	for _, g := range groups {
 		g.share()
@@ -82,7 +92,7 @@ func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
 type acceptGroup struct {
 	members  []*Socket
 	waiting  []waitingRow
-	halfOpen int
+	halfOpen halfOpen
 }
 
 // share tells each member its part.
@@ -100,7 +110,10 @@ func (g *acceptGroup) share() {
 			n = min(n, int(s.Backlog.Queued))
 		}
 		// The kernel spreads the half-open ones by a hash.
-		*s.Health.Waiting = Waiting{Connections: n, Closed: max(0, n-open), HalfOpen: g.halfOpen / len(g.members), Group: len(g.members), group: g}
+		*s.Health.Waiting = Waiting{
+			Connections: n, Closed: max(0, n-open), Group: len(g.members), group: g,
+			HalfOpen: g.halfOpen.all / len(g.members), Unanswered: g.halfOpen.unanswered / len(g.members),
+		}
 		if n > 0 {
 			s.Health.Waiting.Oldest = ages[n-1]
 		}

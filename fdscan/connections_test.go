@@ -62,13 +62,14 @@ func TestAcceptQueues(t *testing.T) {
 	add("10.0.0.1:80", sockdiag.CloseWait, 3*time.Second, 0)
 	add("10.0.0.2:80", sockdiag.Established, 2*time.Second, 0)
 	add("10.0.0.2:80", sockdiag.NewSynRecv, 0, 0)
+	q.add(&sockdiag.Connection{Inet: sockdiag.Inet{State: sockdiag.NewSynRecv, Retrans: 2, Local: netip.MustParseAddrPort("10.0.0.2:80")}})
 	add("10.0.0.2:80", sockdiag.Established, time.Hour, 7) // accepted
 	add("10.0.0.2:81", sockdiag.Established, time.Hour, 0) // of nobody
 	q.assign([]*Socket{anywhere, specific}, 1)
 	if got, want := told(specific), (Waiting{Connections: 2, Closed: 1, Oldest: 3 * time.Second, Group: 1, GroupOldest: 3 * time.Second, GroupTold: 3 * time.Second}); got != want {
 		t.Errorf("the specific listener has %+v, want %+v", got, want)
 	}
-	if got, want := told(anywhere), (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 1, Group: 1, GroupOldest: 2 * time.Second, GroupTold: 2 * time.Second}); got != want {
+	if got, want := told(anywhere), (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 2, Unanswered: 1, Group: 1, GroupOldest: 2 * time.Second, GroupTold: 2 * time.Second}); got != want {
 		t.Errorf("the other one has %+v, want %+v", got, want)
 	}
 }

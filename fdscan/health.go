@@ -56,6 +56,9 @@ type Waiting struct {
 	// HalfOpen are those whose handshake is not complete (SYN_RECV); in a group
 	// an equal share of them.
 	HalfOpen int
+	// Unanswered are those of them to which the kernel has answered more than
+	// once, so that they have lasted for a second at least.
+	Unanswered int
 	// Group is how many listeners of one address (SO_REUSEPORT) it may wait for,
 	// this one among them. With more than one, what waits for which is known by
 	// number only.

@@ -131,3 +131,31 @@ func listenIn(t *testing.T, path string) int {
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
 }
+
+// How connections fare in a namespace that nothing but sockets keeps.
+func TestConnectionsOfANamespaceThatOnlySocketsKeep(t *testing.T) {
+	testenv.NeedNetNS(t)
+	role := proctest.Start(t, `netns { listen tcp4 127.0.0.1:0 name=web ; listen tcp4 127.0.0.1:0 name=idle } ; serve sleep`)
+	web := role.Socket("web")
+	targets, err := fdscan.ParseTarget(port(web))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, deep := range []bool{false, true} {
+		snap, err := (&fdscan.Scanner{}).Connections(t.Context(), fdscan.ConnectionsQuestion{Targets: []fdscan.Target{targets}, All: true, Deep: deep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !deep {
+			if slices.ContainsFunc(snap.Sockets, func(s *fdscan.Socket) bool { return s.Inode == web.Inode }) {
+				t.Errorf("without --deep there are %s", sockets(snap))
+			}
+			continue
+		}
+		s := socket(t, snap, web.Inode)
+		if s.NetNSMine || s.NetNS != web.NetNS || s.Health == nil || !snap.Networks[web.NetNS].Known {
+			t.Errorf("socket %+v, want namespace %d", s, web.NetNS)
+		}
+		wantHolders(t, s.Holders, table(role, web.Inode)...)
+	}
+}

@@ -102,33 +102,41 @@ func (x *examiner) examine(s *fdscan.Socket, served Serving) []Diagnosis {
 	return x.datagrams(s)
 }
 
-// stream judges a connection of TCP. Of an MPTCP connection, the subflow that has
-// heard of the peer last speaks for all: the others' data goes that way too.
-func (x *examiner) stream(s *fdscan.Socket) []Diagnosis {
-	if s.Protocol == fdscan.MPTCP {
-		best := (*fdscan.Socket)(nil)
-		for _, sub := range s.Health.Subflows {
-			if sub.Health.TCP != nil && (best == nil || sub.Health.TCP.LastAckRecv < best.Health.TCP.LastAckRecv) {
-				best = sub
-			}
-		}
-		if best == nil {
-			if x.glance && (s.State == fdscan.CloseWait || x.mayStall(s)) {
-				return []Diagnosis{{}} // the subflows are not known yet
-			}
-			return nil
-		}
-		whole, health := *s, *s.Health
-		health.TCP, health.Peer, health.Trend = best.Health.TCP, best.Health.Peer, best.Health.Trend
-		whole.Health, whole.Timer = &health, best.Timer
-		if s.SendQueue != nil && best.SendQueue != nil && *best.SendQueue > *s.SendQueue {
-			whole.SendQueue = best.SendQueue
-		}
-		if s.State != fdscan.CloseWait && s.State != fdscan.FinWait2 {
-			whole.State = best.State
-		}
-		s = &whole
+// Whole is a connection with what TCP knows of it. Of an MPTCP connection, the
+// subflow that has heard of the peer last speaks for all: the others' data goes
+// that way too.
+func Whole(s *fdscan.Socket) *fdscan.Socket {
+	if s.Protocol != fdscan.MPTCP || s.Health == nil {
+		return s
 	}
+	best := (*fdscan.Socket)(nil)
+	for _, sub := range s.Health.Subflows {
+		if sub.Health.TCP != nil && (best == nil || sub.Health.TCP.LastAckRecv < best.Health.TCP.LastAckRecv) {
+			best = sub
+		}
+	}
+	if best == nil {
+		return s
+	}
+	whole, health := *s, *s.Health
+	health.TCP, health.Peer, health.Trend = best.Health.TCP, best.Health.Peer, best.Health.Trend
+	whole.Health, whole.Timer = &health, best.Timer
+	if s.SendQueue != nil && best.SendQueue != nil && *best.SendQueue > *s.SendQueue {
+		whole.SendQueue = best.SendQueue
+	}
+	if s.State != fdscan.CloseWait && s.State != fdscan.FinWait2 {
+		whole.State = best.State
+	}
+	return &whole
+}
+
+// stream judges a connection of TCP or MPTCP.
+func (x *examiner) stream(s *fdscan.Socket) []Diagnosis {
+	whole := Whole(s)
+	if whole.Health.TCP == nil && s.Protocol == fdscan.MPTCP && x.glance && (s.State == fdscan.CloseWait || x.mayStall(s)) {
+		return []Diagnosis{{}} // the subflows are not known yet
+	}
+	s = whole
 	if s.Health.TCP == nil {
 		return nil // a handshake, or an orphan in FIN_WAIT2: the kernel's timer ends it
 	}

@@ -254,6 +254,18 @@ func TestNobodyAccepts(t *testing.T) {
 	quietly(t, conns(t, unaccepted(), server.PID))
 }
 
+// Handshakes that nobody ends, as in a flood, fill a queue of their own.
+func TestHandshakesUnanswered(t *testing.T) {
+	w := wiretest.New(t)
+	server := w.Far.Talk(t, "server")
+	_, address := server.Listen(w.Far.Address, 1)
+	w.Near.Deafen(t)
+	for range 3 {
+		w.Near.Talk(t, "client").Tell("dial " + address)
+	}
+	eventually(t, unaccepted(), fmt.Sprintf(`^FD304 warning pid %d \(server\): listener %s fd \d+: [23] handshakes are half open, as many as its backlog of 1 takes, and [123] of them have not been answered for a second or more`, server.PID, regexp.QuoteMeta(address)), server.PID)
+}
+
 // Each worker of a group (SO_REUSEPORT) that hangs is told of, and none that does
 // not.
 func TestNobodyAcceptsInAGroup(t *testing.T) {
@@ -314,16 +326,20 @@ func TestNobodyAcceptsInABusyGroup(t *testing.T) {
 		}
 	}
 	deal(func() bool { return queued(hung) >= 2 })
-	old := queued(hung)
+	old, then := queued(hung), time.Now()
 	accept()
-	limits := inspect.DefaultLimits()
+	limits := unaccepted()
 	limits.Waiting = 2 * time.Second
 	eventually(t, limits, fmt.Sprintf(`^FD304 warning pid %d `, hung.PID), hung.PID, busy.PID)
+	// However long the rest takes, what comes now is younger than this.
+	between := then.Add(time.Since(then) / 2)
 	deal(func() bool { return queued(busy) >= old })
+	limits.Waiting = time.Since(between)
 	if said := messages(conns(t, limits, hung.PID, busy.PID)); len(said) != 2 || !strings.HasPrefix(said[0], "FD304 note ") || !strings.HasPrefix(said[1], "FD304 note ") ||
 		!strings.Contains(said[0], "of the 2 listeners of its address for which some wait, one does not accept: one has waited for ") {
 		t.Errorf("one look says %q", said)
 	}
+	limits.Waiting = time.Since(between)
 	c := connsTwice(t, limits, func() {
 		accept()
 		deal(func() bool { return queued(busy) >= 1 })

@@ -30,11 +30,14 @@ func (x *examiner) listener(s *fdscan.Socket, served Serving) []Diagnosis {
 	case w.Group > 1 && b.Queued > 0 && w.GroupOldest >= x.limits.Waiting && w.GroupTold < x.limits.Waiting:
 		return []Diagnosis{x.someoneOf(s)}
 	case w.Group > 1 && b.Queued > 0 && x.glance && x.twice: // two looks may tell
+	case floods(s):
+		d.Text = fmt.Sprintf("%d handshakes are half open, as many as its backlog of %d takes, and %d of them have not been answered for a second or more: a flood, or answers that get lost", w.HalfOpen, b.Limit, w.Unanswered)
+		if dropped > 0 {
+			d.Text = join(d.Text, fmt.Sprintf("%s dropped in the last %s", many(int(dropped), "handshake segment"), span(s.Health.Trend.Over)))
+		}
+		return []Diagnosis{d}
 	case dropped > 0:
 		d.Text = fmt.Sprintf("backlog %d of %d", b.Queued, b.Limit)
-	case w.HalfOpen > int(max(b.Limit, 16)):
-		d.Text = fmt.Sprintf("%d handshakes are half open, more than its backlog of %d takes: a flood, or answers that get lost", w.HalfOpen, b.Limit)
-		return []Diagnosis{d}
 	case x.twice && s.Health.Memory != nil && s.Health.Memory.Drops > 0: // they may go on
 	default:
 		return nil
@@ -81,6 +84,13 @@ func (x *examiner) someoneOf(s *fdscan.Socket) Diagnosis {
 		d.Text += "; two looks may tell which"
 	}
 	return d
+}
+
+// floods reports a listener whose half-open handshakes are as many as the kernel
+// keeps for it (inet_csk_reqsk_queue_is_full), and no mere burst.
+func floods(s *fdscan.Socket) bool {
+	w := s.Health.Waiting
+	return w.HalfOpen >= int(max(s.Backlog.Limit, 1)) && 2*w.Unanswered >= w.HalfOpen
 }
 
 func waits(n int) string {

@@ -278,9 +278,14 @@ func purposeOf(command string) string {
 	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
 	case strings.HasPrefix(command, "stray conns --for "):
-		return "a second look makes it certain"
+		if strings.Contains(command, " -p ") {
+			return "a second look makes it certain"
+		}
+		return "a second look may tell which"
 	case strings.HasPrefix(command, "kill -CONT "):
 		return "lets the peer go on"
+	case strings.HasPrefix(command, "stray close --destroy "):
+		return "has the kernel abort it, with a plan first"
 	case strings.HasPrefix(command, "stray close --rule "):
 		return "drops them in that process, with a plan first"
 	case strings.HasPrefix(command, "stray close "):

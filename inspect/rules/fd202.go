@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"stray/fdscan"
@@ -70,6 +71,9 @@ func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Fi
 	f := inspect.NewProcessFinding(r, s.Process, -1, message, parts...)
 	if len(parts) == 0 {
 		f.Severity = inspect.Warning
+	}
+	if len(s.Streams) == 0 { // else it is about more than descriptors that have names
+		f.Descriptors = slices.Concat(s.Ports, s.Locked)
 	}
 	f.Evidence = []string{"its command line: " + command(s.Process)}
 	if v.Run.Stacks {

@@ -28,8 +28,9 @@ another is busy is told of by two looks (--for 3s); before, each of them is
 mentioned in a note.
 
 A queue that is full and young is a burst, or a limit that is too low:
-listen(2)'s argument, cut to net.core.somaxconn. More half-open handshakes
-than the backlog takes are a SYN flood, or answers that do not arrive.`,
+listen(2)'s argument, cut to net.core.somaxconn. As many half-open handshakes
+as the backlog takes, most of which the kernel has answered more than once, are
+a SYN flood, or answers that do not arrive.`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "accept until EAGAIN in every turn of the loop, and do no work there that can block; listen(fd, SOMAXCONN)."},
 		{Language: "C++/Asio", Text: "start the next async_accept in the handler of the last, also after an error; after fork, close the acceptor in the child."},
@@ -55,7 +56,7 @@ than the backlog takes are a SYN flood, or answers that do not arrive.`,
 				}
 				f := inspect.NewPileFinding(r, v.Host, &one, message)
 				if d := one.Worst; d.Severity == inspect.Note && v.Sight&inspect.SightTrend == 0 {
-					f.Next = append([]string{fmt.Sprintf("stray conns --for 3s %d", s.Local.Port)}, f.Next...)
+					f.Next = append([]string{byLimits(v, fmt.Sprintf("stray conns --for 3s %d", s.Local.Port))}, f.Next...)
 				}
 				f.Next = append([]string{"stray who " + target(s)}, f.Next...)
 				findings = append(findings, f)

@@ -77,6 +77,9 @@ func told(r *follow.Run, names map[string]string) []string {
 		if c.Plumbing != "" {
 			line += " by redirection"
 		}
+		if c.Closed == c.Count {
+			line += ", closed"
+		}
 		lines = append(lines, line)
 	}
 	for _, s := range r.Survivors {
@@ -158,6 +161,7 @@ func TestEveryWay(t *testing.T) {
 		{way: "leader-exits-first", leaky: []string{got}, processes: 1},
 		{way: "thread-forks", leaky: []string{got}, processes: 2},
 		{way: "sigkill", open: "leaks FILE signal 9", status: 137, processes: 1},
+		{way: "closer", leaky: []string{"exe got fd 3 FILE of leaks, closed"}, processes: 2},
 		{way: "storm", leaky: []string{got + " ×200"}, processes: 201},
 		{way: "stops", processes: 2},
 		{way: "exec-chain", leaky: []string{"env got fd 3 FILE of leaks"}, processes: 1},
@@ -203,6 +207,37 @@ func TestEveryWay(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What tools of builds do by themselves is a note; a number that is that of make's
+// jobserver names no file.
+func TestTools(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	flock := testenv.NeedTool(t, "flock", "util-linux")
+	program, err := leaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ctest, file := filepath.Join(dir, "ctest"), filepath.Join(dir, "file")
+	if err := os.Link(program, ctest); err != nil {
+		t.Fatal(err)
+	}
+	jobserver := append(os.Environ(), "MAKEFLAGS= -j3 --jobserver-auth=3,4")
+	for name, tt := range map[string]struct {
+		argv []string
+		env  []string
+		want string
+	}{
+		"ctest":     {argv: []string{ctest, "fork+exec", "leaky", file}, want: "sleep got fd 3 FILE of ctest by redirection"},
+		"flock":     {argv: []string{flock, file, "sleep", "0"}, want: "sleep got fd 3 FILE of flock by redirection"},
+		"jobserver": {argv: []string{program, "fork+exec", "leaky", file}, env: jobserver, want: "sleep got fd 3 FILE of leaks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := start(t, follow.Options{Command: tracee.Command{Env: tt.env}}, tt.argv...)
+			equal(t, "told", []string{tt.want}, told(run, map[string]string{file: "FILE"}))
+		})
 	}
 }
 

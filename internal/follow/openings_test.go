@@ -191,6 +191,11 @@ func TestOpeningsOfGo(t *testing.T) {
 				t.Fatalf("open: %v", unclosed(run, nil))
 			}
 			at(run.Unclosed[listener].Opening, "main.serve", "main.main")
+			for _, u := range run.Unclosed {
+				if strings.HasPrefix(u.Link, "/sys/") {
+					t.Errorf("the runtime's %s is told of", u.Link)
+				}
+			}
 		})
 	}
 }

@@ -104,6 +104,8 @@ type image struct {
 	// named are the descriptors that its arguments or environment name; nil until
 	// it is asked for.
 	named map[int]string
+	// got is what of received is told of.
+	got []got
 	// forked: a copy has been made of it. script is what it interpreted then.
 	forked bool
 	script string
@@ -238,6 +240,9 @@ func (t *tree) Execed(pid int) {
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
 	p.image.received = entries
+	if err == nil {
+		before.dropped(entries)
+	}
 	p.openings = t.kept(&before, entries)
 	if t.unwinder != nil {
 		t.unwinder.Forget(pid)
@@ -260,6 +265,9 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 	}
 	entries, err := t.tables.read(pid, tid)
 	t.unread(pid, err)
+	if err == nil {
+		p.dropped(entries)
+	}
 	for _, e := range entries {
 		if p.opened(e) {
 			t.leftOpen(p, tid, e, status)
