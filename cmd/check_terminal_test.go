@@ -3,7 +3,6 @@ package cmd_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,22 +27,7 @@ type session struct {
 // openTerminal starts a program as the leader of a session with a new terminal.
 func openTerminal(t *testing.T, argv ...string) *session {
 	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	person, program := testenv.Terminal(t)
 	defer program.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
@@ -129,9 +113,18 @@ while :; do sleep 0.01; done`
 
 // Ctrl-C reaches the command by its terminal, and not once more by stray; what
 // somebody sends to stray by kill is passed on.
-func TestCheckInterrupted(t *testing.T) {
+func TestCheckInterrupted(t *testing.T) { eachWay(t, testInterrupted) }
+
+// eachWay tests check in each way of following, with the flag for it.
+func eachWay(t *testing.T, test func(t *testing.T, flag string)) {
+	for _, flag := range []string{"--grace=1s", "--stacks"} {
+		t.Run(flag, func(t *testing.T) { test(t, flag) })
+	}
+}
+
+func testInterrupted(t *testing.T, flag string) {
 	testenv.NeedTool(t, "dash", "dash")
-	s := openTerminal(t, strayProgram(t), "check", "--", "dash", "-c", interrupts)
+	s := openTerminal(t, strayProgram(t), "check", flag, "--", "dash", "-c", interrupts)
 	s.await("ready")
 	s.typed("\x03")
 	s.await("interrupt 1")
@@ -144,7 +137,7 @@ func TestCheckInterrupted(t *testing.T) {
 	}
 
 	// A command that Ctrl-C ends takes stray with it, which says how.
-	s = openTerminal(t, strayProgram(t), "check", "-v", "--", "sh", "-c", "echo ready; exec sleep 600")
+	s = openTerminal(t, strayProgram(t), "check", flag, "-v", "--", "sh", "-c", "echo ready; exec sleep 600")
 	s.await("ready")
 	s.typed("\x03")
 	s.await("ended by signal 2")
@@ -154,12 +147,14 @@ func TestCheckInterrupted(t *testing.T) {
 }
 
 // A shell's job control has stray and its command as one job.
-func TestCheckJobControl(t *testing.T) {
+func TestCheckJobControl(t *testing.T) { eachWay(t, testJobControl) }
+
+func testJobControl(t *testing.T, flag string) {
 	bash := testenv.NeedTool(t, "bash", "bash")
 	s := openTerminal(t, bash, "--norc", "--noprofile", "-i")
 	s.typed("PS1=prom; PS1=${PS1}pt: ; bind 'set enable-bracketed-paste off'\n")
 	s.await("prompt:")
-	s.typed("'" + strayProgram(t) + "' check -v -- sh -c 'echo be''gun; read x; echo read $x; exit 5'\n")
+	s.typed("'" + strayProgram(t) + "' check -v " + flag + " -- sh -c 'echo be''gun; read x; echo read $x; exit 5'\n")
 	s.await("begun")
 	s.typed("\x1a")
 	s.await("Stopped")
@@ -173,7 +168,7 @@ func TestCheckJobControl(t *testing.T) {
 	s.await("code=5")
 
 	// A shell inside, with jobs of its own.
-	s.typed("'" + strayProgram(t) + "' check -- bash --norc --noprofile -i\n")
+	s.typed("'" + strayProgram(t) + "' check " + flag + " -- bash --norc --noprofile -i\n")
 	s.typed("PS1=inn; PS1=${PS1}er: ; bind 'set enable-bracketed-paste off'\n")
 	s.await("inner:")
 	s.typed("sh -c 'echo jo''b; read x; echo heard $x'\n")
@@ -194,9 +189,11 @@ func TestCheckJobControl(t *testing.T) {
 }
 
 // The command's streams are those of stray.
-func TestCheckKeepsStreams(t *testing.T) {
+func TestCheckKeepsStreams(t *testing.T) { eachWay(t, testKeepsStreams) }
+
+func testKeepsStreams(t *testing.T, flag string) {
 	in := strings.Repeat("some words\n", 10000)
-	cmd := exec.Command(strayProgram(t), "check", "--", "sh", "-c", "cat; echo loud >&2")
+	cmd := exec.Command(strayProgram(t), "check", flag, "--", "sh", "-c", "cat; echo loud >&2")
 	cmd.Stdin = strings.NewReader(in)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -205,7 +202,7 @@ func TestCheckKeepsStreams(t *testing.T) {
 	}
 	// What the caller passes besides arrives, under its number.
 	marked := filepath.Join(t.TempDir(), "marked")
-	cmd = exec.Command("sh", "-c", `"$0" check -- sh -c 'echo words >&7' 7>"$1"`, strayProgram(t), marked)
+	cmd = exec.Command("sh", "-c", `"$0" check "$2" -- sh -c 'echo words >&7' 7>"$1"`, strayProgram(t), marked, flag)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -229,6 +229,7 @@ func (f *actFlags) noneOfRule(answer *inspect.Answer, elsewhere string) error {
 		e.message += " of pid " + pidList(f.pids)
 		e.hint += " -p " + pidList(f.pids)
 	}
+	e.hint = strings.Join(append([]string{e.hint}, f.limits.Changed()...), " ")
 	if f.older > 0 {
 		e.message += fmt.Sprintf(" for %s or more", f.older)
 	}

@@ -19,6 +19,7 @@ type connsFlags struct {
 	limits *inspect.Limits
 	pids   []int
 	all    bool
+	deep   bool
 	over   time.Duration
 }
 
@@ -50,6 +51,7 @@ Exit codes: 0 clean; 1 findings at or above --fail-on (default error); 2 usage;
 	f.limits = limitFlags(c, false)
 	c.Flags().IntSliceVarP(&f.pids, "pid", "p", nil, "only what these processes hold (repeatable)")
 	c.Flags().BoolVarP(&f.all, "all", "a", false, "also those that are well")
+	c.Flags().BoolVar(&f.deep, "deep", false, "also what needs every descriptor looked at: network namespaces without a process")
 	c.Flags().DurationVar(&f.over, "for", 0, "look twice, that long apart, such as 3s")
 	return c
 }
@@ -104,7 +106,7 @@ func (a *app) runConns(ctx context.Context, c *cobra.Command, f *connsFlags, arg
 	if err != nil {
 		return err
 	}
-	question := fdscan.ConnectionsQuestion{Targets: targets, PIDs: f.pids, All: f.all}
+	question := fdscan.ConnectionsQuestion{Targets: targets, PIDs: f.pids, All: f.all, Deep: f.deep}
 	snap, err := lookAtConnections(ctx, &fdscan.Scanner{}, question, *f.limits, f.over)
 	if err != nil {
 		return lookupError(c, err)
@@ -119,7 +121,11 @@ func (a *app) runConns(ctx context.Context, c *cobra.Command, f *connsFlags, arg
 	if snap.Looked.Namespaces == 0 {
 		return &exitError{code: exitUnknown, message: "could not look: no socket table could be read", hint: "stray doctor", told: true}
 	}
-	return &exitError{code: f.gate.exitCode(&found.Outcome)}
+	code := f.gate.exitCode(&found.Outcome)
+	if len(snap.Unlisted) > 0 && code == exitOK {
+		return unlistedError(snap.Unlisted[0])
+	}
+	return &exitError{code: code}
 }
 
 // lookAtConnections looks once or, with a time, twice.

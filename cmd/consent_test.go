@@ -5,44 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"stray/inspect"
 	"stray/internal/act"
+	"stray/internal/testenv"
 	"stray/report"
 )
-
-// terminal opens a pseudo-terminal: what a person has in hand, and what a
-// program does.
-func terminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { program.Close() })
-	return person, program
-}
 
 func TestConsent(t *testing.T) {
 	said := report.NewActions("close", nil, "", &inspect.Answer{}, &act.Plan{})
 	ask := func(t *testing.T, ctx context.Context, typed string) error {
-		person, program := terminal(t)
+		person, program := testenv.Terminal(t)
 		if _, err := person.WriteString(typed); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +41,7 @@ func TestConsent(t *testing.T) {
 		})
 	}
 	t.Run("quiet", func(t *testing.T) {
-		_, program := terminal(t)
+		_, program := testenv.Terminal(t)
 		a := &app{stdin: program, stdout: program, stderr: program}
 		err := a.consent(context.Background(), &actFlags{out: &output{quiet: true}}, said)
 		var e *exitError

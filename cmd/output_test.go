@@ -3,6 +3,8 @@ package cmd
 import (
 	"bytes"
 	"testing"
+
+	"stray/internal/testenv"
 )
 
 // Colour is for terminals that want it, unless it was asked for or forbidden.
@@ -25,7 +27,7 @@ func TestColorIsForTerminals(t *testing.T) {
 			o := &output{color: tt.flag}
 			style := o.style(&bytes.Buffer{})
 			if tt.terminal {
-				_, program := terminal(t)
+				_, program := testenv.Terminal(t)
 				style = o.style(program)
 			}
 			if style.Color != tt.want {

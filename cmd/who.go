@@ -89,6 +89,7 @@ func (a *app) runWho(ctx context.Context, c *cobra.Command, w *whoFlags, args []
 			return nil, lookupError(c, err)
 		}
 		answer := inspect.Who(snap, targets, rules.All(), w.all, w.pids...)
+		answer.Asked.Deep = w.deep
 		if w.tryBind {
 			answer.SettleBinds(fdscan.TryBind)
 		}

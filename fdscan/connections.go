@@ -2,7 +2,9 @@ package fdscan
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +25,9 @@ type ConnectionsQuestion struct {
 	// TablesOnly leaves out whatever is not in the socket tables: holders,
 	// peers, options. It is for the first of two looks.
 	TablesOnly bool
+	// Deep also looks where every descriptor must be touched: for network
+	// namespaces without a process and without a mount here.
+	Deep bool
 	// Evidence also reads how each holder came by what it holds, and what its
 	// threads wait for.
 	Evidence bool
@@ -36,7 +41,7 @@ type ConnectionsQuestion struct {
 func (s *Scanner) Connections(ctx context.Context, q ConnectionsQuestion) (*Snapshot, error) {
 	c := &connections{
 		lookup: lookup{
-			Scanner: s, ctx: ctx, question: Question{PIDs: q.PIDs},
+			Scanner: s, ctx: ctx, question: Question{PIDs: q.PIDs, Deep: q.Deep},
 			snap: &Snapshot{Processes: map[int]*Process{}, Networks: map[uint64]*Network{}, TablesComplete: true, HoldersComplete: true},
 		},
 		ask: q, suspects: map[*Socket]bool{},
@@ -46,6 +51,13 @@ func (s *Scanner) Connections(ctx context.Context, q ConnectionsQuestion) (*Snap
 	}
 	if err := c.theirs(ctx); err != nil {
 		return nil, err
+	}
+	if q.Deep && !s.Detached {
+		release, err := c.ownerless(ctx)
+		defer release()
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err := c.tables(ctx); err != nil {
 		return nil, err
@@ -79,8 +91,33 @@ func (c *connections) theirs(ctx context.Context) error {
 		return nil
 	}
 	c.held = map[uint64]bool{}
-	want := Want{AllSockets: true, PIDs: c.ask.PIDs}
-	return c.walker().Walk(ctx, want, func(r Ref) { c.held[r.Inode] = true }, c.gap)
+	listed, refused := map[int]bool{}, map[int]bool{}
+	found := func(r Ref) { c.held[r.Inode], listed[r.PID] = true, true }
+	gap := func(g Gap) { c.gap(g); refused[g.PID] = true }
+	if err := c.walker().Walk(ctx, Want{AllSockets: true, PIDs: c.ask.PIDs}, found, gap); err != nil {
+		return err
+	}
+	for _, pid := range c.ask.PIDs {
+		if listed[pid] {
+			continue
+		}
+		if !refused[pid] && c.hasNoTable(pid) {
+			c.gap(Gap{Op: "list the descriptors", PID: pid, FD: -1, Err: "it has ended, or is the kernel's own", Scope: ScopeHolders})
+			refused[pid] = true
+		}
+		if refused[pid] {
+			c.snap.Unlisted = append(c.snap.Unlisted, pid)
+		}
+	}
+	return nil
+}
+
+// hasNoTable reports a process that no descriptors can be of: one that has ended,
+// reaped or not, or a thread of the kernel.
+func (c *connections) hasNoTable(pid int) bool {
+	stat, err := readStat(c.path(strconv.Itoa(pid), "stat"))
+	// The threads of a leader that has exited may live on.
+	return err != nil || stat.flags&kernelThread != 0 || stat.state == 'Z' && stat.threads <= 1
 }
 
 // complete adds what is not in the tables.
@@ -112,8 +149,13 @@ func (c *connections) findHolders(ctx context.Context) error {
 	for again := true; ; again = false {
 		for _, s := range c.snap.Sockets {
 			c.wantHolder(want, s)
-			if s.Health != nil && s.Health.Peer != nil {
-				c.wantHolder(want, s.Health.Peer)
+			if s.Health == nil {
+				continue
+			}
+			for _, end := range append(slices.Clip(s.Health.Subflows), s) {
+				if end.Health.Peer != nil {
+					c.wantHolder(want, end.Health.Peer)
+				}
 			}
 		}
 		if want.empty() {
@@ -179,9 +221,12 @@ func (c *connections) acceptors() error {
 	}
 	all := c.snap.Sockets
 	c.snap.Sockets = waited // whose holders are interrogated
-	err := c.interrogate()
+	i, err := c.interrogate()
 	c.snap.Sockets = all
-	return err
+	if err != nil {
+		return err
+	}
+	return i.watch()
 }
 
 // mostIdleAsked is how many suspects are asked for their options although no timer
@@ -206,7 +251,8 @@ func (c *connections) askConnections() {
 			if err == nil {
 				break
 			}
-			if !gone(err) {
+			// The option of an MPTCP socket may be one that the kernel does not tell.
+			if !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) {
 				c.gap(detailGap("pidfd_getfd", h.Process.PID, err))
 			}
 		}

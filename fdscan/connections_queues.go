@@ -11,10 +11,15 @@ import (
 // acceptQueues are the connections of a namespace that nobody has accepted yet.
 type acceptQueues struct {
 	waiting  []waitingRow
-	halfOpen map[netip.AddrPort]int
+	halfOpen map[netip.AddrPort]halfOpen
 }
 
+// halfOpen counts handshakes that are not complete, and those of them whose
+// SYN-ACK had to be sent again.
+type halfOpen struct{ all, unanswered int }
+
 type waitingRow struct {
+	cookie uint64
 	local  netip.AddrPort
 	closed bool
 	since  time.Duration
@@ -26,11 +31,16 @@ func (q *acceptQueues) add(row *sockdiag.Connection) {
 	case row.Inode != 0:
 	case row.State == sockdiag.SynRecv, row.State == sockdiag.NewSynRecv:
 		if q.halfOpen == nil {
-			q.halfOpen = map[netip.AddrPort]int{}
+			q.halfOpen = map[netip.AddrPort]halfOpen{}
 		}
-		q.halfOpen[row.Local]++
+		h := q.halfOpen[row.Local]
+		h.all++
+		if row.Retrans > 0 {
+			h.unanswered++
+		}
+		q.halfOpen[row.Local] = h
 	case row.State == sockdiag.Established, row.State == sockdiag.CloseWait:
-		w := waitingRow{local: row.Local, closed: row.State == sockdiag.CloseWait}
+		w := waitingRow{cookie: row.Cookie, local: row.Local, closed: row.State == sockdiag.CloseWait}
 		if row.HasTCP {
 			// The time of a child's last data begins with its handshake. What
 			// has come since makes it younger than it is.
@@ -66,39 +76,98 @@ func (q *acceptQueues) assign(listeners []*Socket, netns uint64) {
 	}
 	for _, row := range q.waiting {
 		g := of(row.local)
-		g.ages = append(g.ages, row.since)
-		if row.closed {
-			g.closed++
-		}
+		g.waiting = append(g.waiting, row)
 	}
 	for local, count := range q.halfOpen {
-		of(local).halfOpen += count
+		g := of(local)
+		g.halfOpen.all, g.halfOpen.unanswered = g.halfOpen.all+count.all, g.halfOpen.unanswered+count.unanswered
 	}
 	for _, g := range groups {
 		g.share()
 	}
 }
 
-// acceptGroup is what waits for one listener, or for a group of equals.
+// acceptGroup is what waits for one listener, or for a group of equals: of these,
+// the members are those in whose queues something is.
 type acceptGroup struct {
 	members  []*Socket
-	ages     []time.Duration
-	closed   int
-	halfOpen int
+	waiting  []waitingRow
+	halfOpen halfOpen
 }
 
 // share tells each member its part.
 func (g *acceptGroup) share() {
-	slices.Sort(g.ages)
+	ages := agesOf(g.waiting)
+	open := 0
+	for _, row := range g.waiting {
+		if !row.closed {
+			open++
+		}
+	}
 	for _, s := range g.members {
-		n := len(g.ages)
+		n := len(ages)
 		if len(g.members) > 1 {
 			n = min(n, int(s.Backlog.Queued))
 		}
 		// The kernel spreads the half-open ones by a hash.
-		*s.Health.Waiting = Waiting{Connections: n, Closed: max(0, n-(len(g.ages)-g.closed)), HalfOpen: g.halfOpen / len(g.members), Group: len(g.members)}
+		*s.Health.Waiting = Waiting{
+			Connections: n, Closed: max(0, n-open), Group: len(g.members), group: g,
+			HalfOpen: g.halfOpen.all / len(g.members), Unanswered: g.halfOpen.unanswered / len(g.members),
+		}
 		if n > 0 {
-			s.Health.Waiting.Oldest = g.ages[n-1]
+			s.Health.Waiting.Oldest = ages[n-1]
 		}
 	}
+	g.sum()
+}
+
+// follow narrows down what share has told, by what an earlier look has seen: of
+// what has waited all the time between both, no member has more than its queue had
+// in either of them.
+func (g *acceptGroup) follow(before *acceptGroup) {
+	waited := map[uint64]bool{}
+	for _, row := range before.waiting {
+		waited[row.cookie] = true
+	}
+	ages := agesOf(slices.DeleteFunc(slices.Clone(g.waiting), func(row waitingRow) bool { return row.cookie == 0 || !waited[row.cookie] }))
+	queued := map[uint64]int{}
+	for _, s := range before.members {
+		queued[s.Cookie] = int(s.Backlog.Queued)
+	}
+	most := func(s *Socket) int { return min(int(s.Backlog.Queued), queued[s.Cookie]) }
+	all := 0
+	for _, s := range g.members {
+		all += most(s)
+	}
+	for _, s := range g.members {
+		if n := len(ages) - (all - most(s)); n > 0 {
+			s.Health.Waiting.Oldest = max(s.Health.Waiting.Oldest, ages[n-1])
+		}
+	}
+	g.sum()
+}
+
+// sum tells each member what there is in the group, and what of it could be told
+// of one member.
+func (g *acceptGroup) sum() {
+	oldest, told := time.Duration(0), time.Duration(0)
+	for _, row := range g.waiting {
+		oldest = max(oldest, row.since)
+	}
+	for _, s := range g.members {
+		told = max(told, s.Health.Waiting.Oldest)
+	}
+	for _, s := range g.members {
+		s.Health.Waiting.GroupOldest, s.Health.Waiting.GroupTold = oldest, told
+	}
+}
+
+// agesOf are those of rows, the youngest first.
+func agesOf(rows []waitingRow) []time.Duration {
+	ages := make([]time.Duration, len(rows))
+	for i, row := range rows {
+		ages[i] = row.since
+	}
+	slices.Sort(ages)
+	return ages
 }

@@ -41,7 +41,7 @@ func (c *connections) tables(ctx context.Context) error {
 
 // namespace reads the tables of one namespace.
 func (c *connections) namespace(conn *sockdiag.Conn, netns uint64, mine bool) {
-	n := &namespaceTables{connections: c, conn: conn, netns: netns, mine: mine, multipath: map[uint64]*Socket{}}
+	n := &namespaceTables{connections: c, conn: conn, netns: netns, mine: mine, multipath: map[uint64]*Socket{}, unowned: map[ends]bool{}}
 	c.snap.Looked.Namespaces++
 	n.mptcp()
 	n.tcp()
@@ -60,6 +60,8 @@ type namespaceTables struct {
 	// multipath has the inode of every MPTCP socket, and the socket where it is
 	// kept. MPTCP listeners are told by their TCP twins, which know more.
 	multipath map[uint64]*Socket
+	// unowned are the MPTCP connections that no process has.
+	unowned map[ends]bool
 	// subflows are those to be told of, by the inode that they share with their
 	// parent, which is not kept yet.
 	subflows map[uint64][]*Socket
@@ -90,6 +92,11 @@ func (r *connectionRow) read(p Protocol, row *sockdiag.Connection) *Socket {
 	if row.HasMPTCP {
 		r.mptcp = row.MPTCP
 		r.health.MPTCP = &r.mptcp
+		if r.SendQueue != nil {
+			// The kernel's own number is of memory, and 0 while all of it is with
+			// the subflows.
+			r.send = uint32(min(row.MPTCP.Undelivered, math.MaxUint32))
+		}
 	}
 	if row.HasMemory {
 		r.memory = row.Memory
@@ -196,6 +203,9 @@ func (c *connections) take(k *kept) {
 // mptcp reads the MPTCP sockets. They come before their subflows, which are
 // among the TCP sockets.
 func (n *namespaceTables) mptcp() {
+	if n.lacksMPTCP(n.netns) {
+		return
+	}
 	for _, t := range inetTables {
 		if t.protocol != MPTCP {
 			continue
@@ -203,7 +213,9 @@ func (n *namespaceTables) mptcp() {
 		var found kept
 		n.dump(t, func() { found = kept{} }, func(row *sockdiag.Connection) {
 			if row.Inode == 0 {
-				return // not accepted yet: TCP tells
+				// Not accepted yet, of which TCP tells; or left to the kernel.
+				n.unowned[ends{row.Local, row.Remote}] = true
+				return
 			}
 			n.multipath[uint64(row.Inode)] = nil
 			if row.State == sockdiag.Listen {
@@ -249,6 +261,9 @@ func (n *namespaceTables) tcp() {
 			s.NetNS, s.NetNSMine = n.netns, n.mine
 			listeners = append(listeners, s)
 			return
+		case row.Inode != 0 && n.unowned[ends{row.Local, row.Remote}]:
+			// A subflow keeps the number of an inode that is gone. The kernel ends
+			// it within net.mptcp.close_timeout, a minute.
 		case multipath:
 			if s := n.subflow(parent, row); s != nil && parent == nil {
 				if n.subflows == nil {
@@ -367,7 +382,7 @@ func (n *namespaceTables) unixConnection(row *sockdiag.Unix) *Socket {
 	s.NetNS, s.NetNSMine = n.netns, n.mine
 	s.Health = &Health{
 		ShutRead: row.Shutdown&sockdiag.ShutRead != 0, ShutWrite: row.Shutdown&sockdiag.ShutWrite != 0,
-		PeerClosed: s.State == Established && row.PeerGone && row.Shutdown != 0,
+		PeerClosed: isPeerClosed(s, row),
 	}
 	return s
 }

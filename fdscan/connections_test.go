@@ -39,6 +39,13 @@ func FuzzParseNetstat(f *testing.F) {
 	})
 }
 
+// told is what is told of a listener.
+func told(s *Socket) Waiting {
+	w := *s.Health.Waiting
+	w.group = nil
+	return w
+}
+
 // What waits belongs to the listener that would take it, the specific one first;
 // what waits for nobody is nobody's.
 func TestAcceptQueues(t *testing.T) {
@@ -55,13 +62,14 @@ func TestAcceptQueues(t *testing.T) {
 	add("10.0.0.1:80", sockdiag.CloseWait, 3*time.Second, 0)
 	add("10.0.0.2:80", sockdiag.Established, 2*time.Second, 0)
 	add("10.0.0.2:80", sockdiag.NewSynRecv, 0, 0)
+	q.add(&sockdiag.Connection{Inet: sockdiag.Inet{State: sockdiag.NewSynRecv, Retrans: 2, Local: netip.MustParseAddrPort("10.0.0.2:80")}})
 	add("10.0.0.2:80", sockdiag.Established, time.Hour, 7) // accepted
 	add("10.0.0.2:81", sockdiag.Established, time.Hour, 0) // of nobody
 	q.assign([]*Socket{anywhere, specific}, 1)
-	if got, want := *specific.Health.Waiting, (Waiting{Connections: 2, Closed: 1, Oldest: 3 * time.Second, Group: 1}); got != want {
+	if got, want := told(specific), (Waiting{Connections: 2, Closed: 1, Oldest: 3 * time.Second, Group: 1, GroupOldest: 3 * time.Second, GroupTold: 3 * time.Second}); got != want {
 		t.Errorf("the specific listener has %+v, want %+v", got, want)
 	}
-	if got, want := *anywhere.Health.Waiting, (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 1, Group: 1}); got != want {
+	if got, want := told(anywhere), (Waiting{Connections: 1, Oldest: 2 * time.Second, HalfOpen: 2, Unanswered: 1, Group: 1, GroupOldest: 2 * time.Second, GroupTold: 2 * time.Second}); got != want {
 		t.Errorf("the other one has %+v, want %+v", got, want)
 	}
 }
@@ -83,14 +91,48 @@ func TestAcceptQueuesOfAGroup(t *testing.T) {
 	add(sockdiag.Established, time.Millisecond)
 	add(sockdiag.Established, 2*time.Minute)
 	q.assign([]*Socket{hung, busy, empty}, 1)
-	if got, want := *hung.Health.Waiting, (Waiting{Connections: 3, Closed: 1, Oldest: 2 * time.Minute, Group: 2}); got != want {
+	if got, want := told(hung), (Waiting{Connections: 3, Closed: 1, Oldest: 2 * time.Minute, Group: 2, GroupOldest: time.Hour, GroupTold: 2 * time.Minute}); got != want {
 		t.Errorf("of three of four it says %+v, want %+v", got, want)
 	}
-	if got, want := *busy.Health.Waiting, (Waiting{Connections: 1, Oldest: time.Millisecond, Group: 2}); got != want {
+	if got, want := told(busy), (Waiting{Connections: 1, Oldest: time.Millisecond, Group: 2, GroupOldest: time.Hour, GroupTold: 2 * time.Minute}); got != want {
 		t.Errorf("of one of four it says %+v, want %+v", got, want)
 	}
-	if got, want := *empty.Health.Waiting, (Waiting{Group: 1}); got != want {
+	if got, want := told(empty), (Waiting{Group: 1}); got != want {
 		t.Errorf("of none it says %+v, want %+v", got, want)
+	}
+}
+
+// Of a hung member with less in its queue than the busy one has, one look tells
+// nothing; in two, what has waited all the time is its own.
+func TestAcceptQueuesOfAGroupTwice(t *testing.T) {
+	look := func(taken time.Time, hungQueued, busyQueued uint32, cookies map[uint64]time.Duration) (snap *Snapshot, hung, busy *Socket) {
+		member := func(cookie uint64, queued uint32) *Socket {
+			at := netip.MustParseAddrPort("10.0.0.1:80")
+			return &Socket{Protocol: TCP, State: Listen, NetNS: 1, Cookie: cookie, Local: Endpoint{Addr: at.Addr(), Port: at.Port()}, Backlog: &Backlog{Queued: queued}, Health: &Health{}}
+		}
+		hung, busy = member(1, hungQueued), member(2, busyQueued)
+		var q acceptQueues
+		for cookie, age := range cookies {
+			q.add(&sockdiag.Connection{Inet: sockdiag.Inet{State: sockdiag.Established, Cookie: cookie, Local: netip.MustParseAddrPort("10.0.0.1:80")}, HasTCP: true, TCP: TCPInfo{LastDataRecv: age}})
+		}
+		q.assign([]*Socket{hung, busy}, 1)
+		return &Snapshot{TakenAt: taken, Sockets: []*Socket{hung, busy}}, hung, busy
+	}
+	taken := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	before, hung, busy := look(taken, 2, 3, map[uint64]time.Duration{10: time.Minute, 11: time.Hour, 20: 1, 21: 2, 22: 3})
+	if w := told(hung); w.Oldest > time.Second || w.GroupTold >= time.Hour || w.GroupOldest != time.Hour {
+		t.Errorf("one look tells of the hung one %+v", w)
+	}
+	if w := told(busy); w.Oldest > time.Second {
+		t.Errorf("one look tells of the busy one %+v", w)
+	}
+	after, hung, busy := look(taken.Add(3*time.Second), 2, 1, map[uint64]time.Duration{10: time.Minute, 11: time.Hour, 23: 1})
+	after.Follow(before)
+	if w := told(hung); w.Oldest != time.Minute || w.GroupTold != time.Minute {
+		t.Errorf("two looks tell of the hung one %+v", w)
+	}
+	if w := told(busy); w.Oldest > time.Second {
+		t.Errorf("two looks tell of the busy one %+v", w)
 	}
 }
 

@@ -16,13 +16,17 @@ import (
 func (l *lookup) evidence() error {
 	l.tablesShared()
 	l.flags()
-	if err := l.interrogate(); err != nil {
+	i, err := l.interrogate()
+	if err != nil {
 		return err
 	}
 	l.relatives()
 	l.options()
 	l.creators()
-	return nil
+	if l.survey != nil && l.survey.meanwhile != nil {
+		l.survey.meanwhile(l.snap.Read)
+	}
+	return i.watch()
 }
 
 // eachHolder yields every holder of the answer.

@@ -56,10 +56,18 @@ type Waiting struct {
 	// HalfOpen are those whose handshake is not complete (SYN_RECV); in a group
 	// an equal share of them.
 	HalfOpen int
+	// Unanswered are those of them to which the kernel has answered more than
+	// once, so that they have lasted for a second at least.
+	Unanswered int
 	// Group is how many listeners of one address (SO_REUSEPORT) it may wait for,
 	// this one among them. With more than one, what waits for which is known by
 	// number only.
 	Group int
+	// GroupOldest is how long the one has waited that has waited longest for any
+	// of the group, and GroupTold the longest Oldest of its members: when that is
+	// less, it cannot be told who has kept the other waiting.
+	GroupOldest, GroupTold time.Duration
+	group                  *acceptGroup
 }
 
 // ConnectionOptions are the socket options that say how long a connection lasts
@@ -83,6 +91,9 @@ type Network struct {
 	// Retries2, SynRetries and OrphanRetries are net.ipv4.tcp_retries2,
 	// tcp_syn_retries and tcp_orphan_retries.
 	Retries2, SynRetries, OrphanRetries int
+	// SynLinear is how many of a connect's first timeouts do not double
+	// (tcp_syn_linear_timeouts, Linux 6.5): these come on top of SynRetries.
+	SynLinear int
 	// RTOMin and RTOMax bound the retransmission timer (tcp_rto_min_us, Linux
 	// 6.11, and tcp_rto_max_ms, 6.15; 200 ms and 2 min before).
 	RTOMin, RTOMax time.Duration
@@ -144,9 +155,14 @@ func (s *Snapshot) Follow(before *Snapshot) {
 		}
 	}
 	over := s.TakenAt.Sub(before.TakenAt)
+	followed := map[*acceptGroup]bool{}
 	compare := func(k *Socket) {
 		if o := earlier[k.id()]; o != nil && k.Health != nil && k.State == o.State {
 			k.Health.Trend = trendOf(o, k, over)
+			if w, then := k.Health.Waiting, o.Health.Waiting; w != nil && w.Group > 1 && then.group != nil && !followed[w.group] {
+				followed[w.group] = true
+				w.group.follow(then.group)
+			}
 		}
 	}
 	for _, k := range s.Sockets {

@@ -17,10 +17,19 @@ type program struct {
 	ring bool
 }
 
-// codeCache remembers what files import, since many processes run the same.
+// codeCache remembers what files import, and for which machine they are made,
+// since many processes run the same.
 type codeCache struct {
-	mu    sync.Mutex
-	files map[FileID]*Imports
+	mu      sync.Mutex
+	files   map[FileID]*codeFile
+	natives map[FileID]bool
+}
+
+// codeFile is a file of code. Whoever needs it while it is read waits.
+type codeFile struct {
+	mu      sync.Mutex
+	read    bool
+	imports *Imports
 }
 
 // programOf reads which calls a process's program could make through the C
@@ -37,7 +46,7 @@ func (s *Scanner) programOf(pid int, cache *codeCache) program {
 		if bytes.HasSuffix(line, []byte(" anon_inode:[io_uring]")) {
 			p.ring = true
 		}
-		if m, ok := parseCode(string(line)); ok && !seen[m.path] {
+		if m, ok := parseCode(line); ok && !seen[m.path] {
 			seen[m.path] = true
 			libraries = append(libraries, m)
 		}
@@ -78,24 +87,38 @@ func (s *Scanner) programOf(pid int, cache *codeCache) program {
 
 // imports reads an ELF file, or remembers it; nil when it cannot be told.
 func (c *codeCache) imports(path string) *Imports {
-	file, id, err := openRegular(path)
+	id := exeID(path)
+	if id == (FileID{}) {
+		return nil
+	}
+	f := c.file(id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.read {
+		return f.imports
+	}
+	file, opened, err := openRegular(path)
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
-	c.mu.Lock()
-	found, known := c.files[id]
-	c.mu.Unlock()
-	if !known {
-		found = readImports(file)
-		c.mu.Lock()
-		if c.files == nil {
-			c.files = map[FileID]*Imports{}
-		}
-		c.files[id] = found
-		c.mu.Unlock()
+	found := readImports(file)
+	if opened == id {
+		f.imports, f.read = found, true
 	}
 	return found
+}
+
+func (c *codeCache) file(id FileID) *codeFile {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.files == nil {
+		c.files = map[FileID]*codeFile{}
+	}
+	if c.files[id] == nil {
+		c.files[id] = &codeFile{}
+	}
+	return c.files[id]
 }
 
 // mapping is a part of a file in the memory of a process.
@@ -106,13 +129,14 @@ type mapping struct {
 
 // parseCode reads a line of /proc/PID/maps when it is code of a file: "address
 // perms offset device inode path". The path, which may hold spaces, is the rest.
-func parseCode(line string) (m mapping, ok bool) {
-	fields := strings.Fields(line)
-	slash := strings.IndexByte(line, '/')
-	if len(fields) < 6 || slash < 0 || fields[5][0] != '/' || !strings.Contains(fields[1], "x") {
+func parseCode(line []byte) (m mapping, ok bool) {
+	addresses, rest, _ := bytes.Cut(line, []byte(" "))
+	permissions, rest, _ := bytes.Cut(rest, []byte(" "))
+	slash := bytes.IndexByte(rest, '/')
+	if !bytes.Contains(permissions, []byte("x")) || slash < 0 || len(bytes.Fields(rest[:slash])) != 3 {
 		return mapping{}, false
 	}
-	return mapping{addresses: fields[0], path: strings.TrimSuffix(line[slash:], " (deleted)")}, true
+	return mapping{addresses: string(addresses), path: strings.TrimSuffix(string(rest[slash:]), " (deleted)")}, true
 }
 
 // cLibraries define the calls that others import: having them mapped tells

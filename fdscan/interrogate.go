@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,21 +16,34 @@ import (
 type facts struct {
 	evidence Evidence
 	exe      FileID
+	// rests is since when all threads have been seen asleep, of a process of
+	// which that does not tell enough; nil for others.
+	rests *rest
 }
 
 // interrogated is how many processes are read at a time. Most of that is waiting
 // for what they do next.
 const interrogated = 32
 
-// interrogate reads the costly facts about every holder, and about whoever has a
-// descriptor that has crossed an exec and its parent, several at a time.
-func (l *lookup) interrogate() error {
-	readers := map[*Process]*waitReader{}
+// interrogation is the reading of the costly facts about every holder, and about
+// whoever has a descriptor that has crossed an exec and its parent.
+type interrogation struct {
+	*lookup
+	processes []*Process
+	readers   map[*Process]*waitReader
+	rests     map[*Process]*rest // those who are still watched
+}
+
+// interrogate begins an interrogation: what takes a while has begun when it
+// returns, and watch ends it.
+func (l *lookup) interrogate() (*interrogation, error) {
+	i := &interrogation{lookup: l, readers: map[*Process]*waitReader{}, rests: map[*Process]*rest{}}
+	sockfs := sync.OnceValue(sockfsDevice)
 	reader := func(p *Process) *waitReader {
-		if readers[p] == nil {
-			readers[p] = &waitReader{Scanner: l.Scanner, pid: p.PID, held: map[uint64]bool{}}
+		if i.readers[p] == nil {
+			i.readers[p] = &waitReader{Scanner: l.Scanner, pid: p.PID, held: map[uint64]bool{}, sockfs: sockfs}
 		}
-		return readers[p]
+		return i.readers[p]
 	}
 	for h := range l.eachHolder {
 		reader(h.Process)
@@ -43,7 +57,7 @@ func (l *lookup) interrogate() error {
 	}
 	for _, s := range l.snap.Sockets {
 		for _, h := range s.Holders {
-			r := readers[h.Process]
+			r := i.readers[h.Process]
 			r.held[s.Inode] = true
 			if s.State == Listen || s.State == Bound {
 				r.ports = append(r.ports, s.Inode)
@@ -53,34 +67,48 @@ func (l *lookup) interrogate() error {
 			}
 		}
 	}
-	processes := slices.SortedFunc(maps.Keys(readers), func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
-
-	read := make([]*facts, len(processes))
+	i.processes = slices.SortedFunc(maps.Keys(i.readers), func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
+	copies := make([]Process, len(i.processes)) // whoever is late reads these
+	for k, p := range i.processes {
+		copies[k] = *p
+	}
 	var cache codeCache
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(len(processes), interrogated) {
-		wg.Go(func() {
-			for i := range next {
-				p := *processes[i]
-				read[i], _ = within(l.ctx, func() *facts { return readers[processes[i]].facts(&cache, &p) })
-			}
-		})
+	eachWithin(l.ctx, len(i.processes), interrogated, func(k int) *facts {
+		return i.readers[i.processes[k]].facts(&cache, &copies[k])
+	}, func(k int, read *facts, ok bool) { i.take(i.processes[k], read, ok) })
+	return i, l.ctx.Err()
+}
+
+// take notes what was read of a process.
+func (i *interrogation) take(p *Process, read *facts, ok bool) {
+	if !ok {
+		i.gap(detailGap("read evidence", p.PID, errSlow))
+		read = &facts{}
 	}
-	for i := range processes {
-		next <- i
+	p.Evidence = &read.evidence
+	p.ExeDevice, p.ExeInode = read.exe.Device, read.exe.Inode
+	if read.rests != nil {
+		i.rests[p] = read.rests
 	}
-	close(next)
-	wg.Wait()
-	for i, p := range processes {
-		if read[i] == nil {
-			l.gap(detailGap("read evidence", p.PID, errSlow))
-			read[i] = &facts{}
+}
+
+// watch looks again at the processes whose threads were all asleep: one that only
+// rests now and then is busy, too.
+func (i *interrogation) watch() error {
+	processes := slices.SortedFunc(maps.Keys(i.rests), func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
+	for _, p := range processes {
+		time.Sleep(restWatched - time.Since(i.rests[p].since))
+	}
+	eachWithin(i.ctx, len(processes), interrogated, func(k int) *rest {
+		return i.readers[processes[k]].endOf(i.rests[processes[k]])
+	}, func(k int, end *rest, ok bool) {
+		if p := processes[k]; ok {
+			p.Evidence.Waits, p.Evidence.Busy = end.waits, end.busy
+		} else {
+			i.gap(detailGap("read evidence", p.PID, errSlow))
 		}
-		p.Evidence = &read[i].evidence
-		p.ExeDevice, p.ExeInode = read[i].exe.Device, read[i].exe.Inode
-	}
-	return l.ctx.Err()
+	})
+	return i.ctx.Err()
 }
 
 // innermost is the pid of a process as it sees itself.
@@ -100,7 +128,7 @@ func (r *waitReader) facts(cache *codeCache, p *Process) *facts {
 	if r.Detached {
 		f.exe = FileID{}
 	}
-	r.foreign = !r.Detached && !nativeProgram(process+"/exe")
+	r.foreign = !r.Detached && !cache.native(process+"/exe", f.exe)
 	e := &f.evidence
 	e.Waits, e.Busy = r.waits()
 	if !p.Unexeced { // a copy has the words of what it was copied from
@@ -113,7 +141,7 @@ func (r *waitReader) facts(cache *codeCache, p *Process) *facts {
 	code := r.programOf(r.pid, cache)
 	e.Imports, e.Ring = code.imports, code.ring
 	if len(r.ports) > 0 && !e.Busy && (e.Imports == nil || e.Imports.Accept || e.Imports.Transfer) {
-		e.Busy = r.watchRest(e.Waits)
+		f.rests = r.rest(e.Waits)
 	}
 	return f
 }
@@ -127,13 +155,26 @@ func exeID(path string) FileID {
 	return FileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
 }
 
-// nativeProgram reports whether an executable has the word size and machine of
-// this one, so that its system call numbers are ours.
-func nativeProgram(path string) bool {
-	header, err := readMost(path, 20)
-	if err != nil || len(header) < 20 {
-		return false
+// native reports whether an executable has the word size and machine of this one,
+// so that its system call numbers are ours.
+func (c *codeCache) native(path string, id FileID) bool {
+	c.mu.Lock()
+	native, known := c.natives[id]
+	c.mu.Unlock()
+	if known {
+		return native
 	}
+	header, err := readMost(path, 20)
 	const class64 = 2 // ELFCLASS64
-	return string(header[:4]) == "\x7fELF" && header[4] == class64 && binary.NativeEndian.Uint16(header[18:]) == elfMachine
+	native = err == nil && len(header) == 20 && string(header[:4]) == "\x7fELF" && header[4] == class64 &&
+		binary.NativeEndian.Uint16(header[18:]) == elfMachine
+	if err == nil && id != (FileID{}) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.natives == nil {
+			c.natives = map[FileID]bool{}
+		}
+		c.natives[id] = native
+	}
+	return native
 }

@@ -74,6 +74,20 @@ func (k *Kind) unasked() string {
 	return k.Name
 }
 
+// UnaskedName is the name under which a survey counts, in Table.Kinds, what a list
+// calls by the name of a kind: a survey asks no file what it is, and leaves
+// sockets to their tables. A name that is no kind's is its own.
+func UnaskedName(name string) string {
+	k := FindKind(name)
+	if k == nil {
+		return name
+	}
+	for k.Of != nil && len(k.Links) == 0 {
+		k = k.Of
+	}
+	return k.unasked()
+}
+
 // Is reports whether k is the kind other, or narrower than it. What has a path
 // is taken for a regular file until the file is asked: of kinds that are told
 // apart then, none is one.

@@ -37,31 +37,54 @@ func (f procFile) read(b []byte) (int, error) {
 	}
 }
 
+// fill reads until b is full or the file has ended, which it has when n is less
+// than b has room for.
+func (f procFile) fill(b []byte) (n int, err error) {
+	for n < len(b) {
+		more, err := f.read(b[n:])
+		n += more
+		if more == 0 || err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // readFile returns what is in a file of /proc.
-func readFile(path string) ([]byte, error) { return readMost(path, math.MaxInt64) }
+func readFile(path string) ([]byte, error) { return readMost(path, math.MaxInt) }
 
 // readMost returns the first bytes of a file of /proc, as far as it can be read.
-func readMost(path string, most int64) ([]byte, error) {
+func readMost(path string, most int) ([]byte, error) {
 	f, err := openProc(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.close()
-	text := make([]byte, 0, 512)
-	for int64(len(text)) < most {
-		if len(text) == cap(text) {
-			text = append(text, 0)[:len(text)]
-		}
-		n, err := f.read(text[len(text):min(int64(cap(text)), most)])
-		text = text[:len(text)+n]
-		if err != nil {
-			return text, &fs.PathError{Op: "read", Path: path, Err: err}
-		}
-		if n == 0 {
-			break
-		}
+	var small [4 << 10]byte // most files are: one allocation, of what they need
+	size := min(most, len(small))
+	n, err := f.fill(small[:size])
+	text := append(make([]byte, 0, n), small[:n]...)
+	for err == nil && n == size && size < most {
+		size = min(4*size, most)
+		text = append(text, make([]byte, size-n)...)
+		var more int
+		more, err = f.fill(text[n:])
+		n += more
 	}
-	return text, nil
+	if err != nil {
+		err = &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return text[:n], err
+}
+
+// readLink is readlink(2) on a link of /proc, which does not wait.
+func readLink(path string) (string, error) {
+	var text [unix.PathMax]byte
+	n, err := unix.Readlink(path, text[:])
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
+	}
+	return string(text[:n]), nil
 }
 
 // eachLine calls f with every line of a file of /proc, less its new line, until

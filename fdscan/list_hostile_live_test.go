@@ -76,17 +76,25 @@ func TestNumbersThatAreReused(t *testing.T) {
 	}
 }
 
-// A file server that never answers keeps nobody waiting.
-func TestListDoesNotWaitForAFileServer(t *testing.T) {
+// mountFUSE mounts a file system that the descriptor serves. The caller unmounts
+// it and closes the descriptor, in the order that it is about.
+func mountFUSE(t *testing.T) (server int, directory string) {
+	t.Helper()
 	testenv.NeedRoot(t)
 	server, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	testenv.NeedWorking(t, "/dev/fuse", err)
-	directory := t.TempDir()
+	directory = t.TempDir()
 	err = unix.Mount("stray", directory, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server))
 	if err != nil {
 		unix.Close(server)
 		testenv.NeedWorking(t, "FUSE", err)
 	}
+	return server, directory
+}
+
+// A file server that never answers keeps nobody waiting.
+func TestListDoesNotWaitForAFileServer(t *testing.T) {
+	server, directory := mountFUSE(t)
 	fd, err := unix.Open(directory, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err := unix.Unmount(directory, unix.MNT_DETACH); err != nil {
 		t.Fatal(err)
@@ -105,17 +113,10 @@ func TestListDoesNotWaitForAFileServer(t *testing.T) {
 // A file of a dead server that looks like a message queue is asked once, and not
 // waited for.
 func TestListDoesNotWaitForWhatLooksLikeAMessageQueue(t *testing.T) {
-	testenv.NeedRoot(t)
-	server, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	testenv.NeedWorking(t, "/dev/fuse", err)
-	directory := t.TempDir()
-	err = unix.Mount("stray", directory, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server))
-	if err != nil {
-		unix.Close(server)
-		testenv.NeedWorking(t, "FUSE", err)
-	}
+	server, directory := mountFUSE(t)
 	served := make(chan error, 1)
 	go func() { served <- serveFile(server) }()
+	var err error
 	var files [2]int
 	for i := range files {
 		if files[i], err = unix.Open(filepath.Join(directory, "file"), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {

@@ -13,6 +13,7 @@ import (
 	"stray/fdscan"
 	"stray/internal/proctest"
 	"stray/internal/testenv"
+	"stray/internal/wiretest"
 )
 
 // peers writes the other ends as "pid 7 fd 3".
@@ -85,6 +86,29 @@ func TestPeers(t *testing.T) {
 			ends(t, snap, []string{entry(role, test.one)}, []string{entry(child, test.other)})
 		})
 	}
+}
+
+// Of a unix socket whose other end is closed that is said; of one that waits to be
+// accepted, whose other end is nobody's yet, it is not.
+func TestClosedUnixPeer(t *testing.T) {
+	role := proctest.Start(t, "pair name=end; close end2; listen unix @stray-closed name=web; connect unix web name=waits; serve sleep")
+	snap := list(t, role.PID)
+	for name, want := range map[string]string{"end": "unix stream ESTABLISHED, the other end is closed", "waits": "unix stream ESTABLISHED"} {
+		if d := listed(t, snap, role.PID, role.Descriptor(name).FD); d.Target != want {
+			t.Errorf("%s: %q, want %q", name, d.Target, want)
+		}
+	}
+}
+
+// A connection between two network namespaces has two ends on this machine.
+func TestPeersInAnotherNamespace(t *testing.T) {
+	w := wiretest.New(t)
+	server, client := w.Far.Talk(t, "server"), w.Near.Talk(t, "client")
+	listener, address := server.Listen(w.Far.Address, 4)
+	clientFD, _ := client.Dial(address)
+	serverFD := server.Accept(listener)
+	ends(t, list(t, client.PID, server.PID),
+		[]string{fmt.Sprintf("pid %d fd %d", client.PID, clientFD)}, []string{fmt.Sprintf("pid %d fd %d", server.PID, serverFD)})
 }
 
 // Whoever inherits an end has it too, and a thread with a table of its own.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,13 +23,6 @@ func (l *lister) sockets() {
 	if len(listed) == 0 {
 		return
 	}
-	// Of a connection within this machine the other end is in a table too.
-	type connection struct {
-		netns  uint64
-		stream bool
-		ends   ends
-	}
-	wanted := map[connection][]*Descriptor{}
 	found, _ := l.tables(l.ctx)
 	for _, s := range found {
 		for _, d := range listed[s.Inode] {
@@ -36,20 +30,13 @@ func (l *lister) sockets() {
 			if d.Socket == nil || s.Protocol == MPTCP {
 				d.Socket = s
 			}
-			if s.Protocol != Unix && s.Remote.Port != 0 {
-				c := connection{s.NetNS, s.Protocol.Stream(), ends{s.Remote.addrPort(), s.Local.addrPort()}}
-				wanted[c] = append(wanted[c], d)
-			}
 		}
 	}
+	l.connectionEnds(found, listed)
 	names := map[uint64]string{}
 	for _, s := range found {
 		if s.Protocol == Unix {
 			names[s.Inode] = s.Local.Path
-			continue
-		}
-		for _, d := range wanted[connection{s.NetNS, s.Protocol.Stream(), ends{s.Local.addrPort(), s.Remote.addrPort()}}] {
-			d.otherEnd = s.Inode
 		}
 	}
 	rows := map[string]map[uint64][]Detail{}
@@ -74,6 +61,72 @@ func (l *lister) sockets() {
 			}
 		}
 	}
+}
+
+// connectionEnds finds the other end of each connection that is listed: where it
+// is on this machine, a table has it too.
+func (l *lister) connectionEnds(found []*Socket, listed map[uint64][]*Descriptor) {
+	f := farEnds{}
+	for _, s := range found {
+		if len(listed[s.Inode]) > 0 && isConnection(s) {
+			f[wayOf(s)], f[wayOf(s).back()] = nil, nil
+		}
+	}
+	for _, s := range found {
+		if isConnection(s) {
+			f.add(s)
+		}
+	}
+	for _, s := range found {
+		if far := f.of(s); far != nil {
+			for _, d := range listed[s.Inode] {
+				d.otherEnd = far.Inode
+			}
+		}
+	}
+}
+
+func isConnection(s *Socket) bool { return s.Protocol != Unix && s.Remote.Port != 0 }
+
+// way is from where to where a connection leads.
+type way struct {
+	stream bool
+	ends   ends
+}
+
+func wayOf(s *Socket) way {
+	plain := func(e Endpoint) netip.AddrPort { return netip.AddrPortFrom(e.Addr.Unmap(), e.Port) }
+	return way{s.Protocol.Stream(), ends{plain(s.Local), plain(s.Remote)}}
+}
+
+func (w way) back() way { return way{w.stream, ends{w.ends.remote, w.ends.local}} }
+
+// farEnds are the rows of all tables by their way; of ways that are no key, none
+// is kept.
+type farEnds map[way][]*Socket
+
+func (f farEnds) add(s *Socket) {
+	w := wayOf(s)
+	rows, wanted := f[w]
+	// The subflows of an MPTCP connection share its inode.
+	if wanted && !slices.ContainsFunc(rows, func(o *Socket) bool { return o.NetNS == s.NetNS && o.Inode == s.Inode }) {
+		f[w] = append(rows, s)
+	}
+}
+
+// of returns the other end of s; nil when there is none, or none for certain. In
+// another network namespace it is the only row with these ends, and s the only
+// one with the opposite: networks that do not know of one another may use the
+// same addresses.
+func (f farEnds) of(s *Socket) *Socket {
+	there := f[wayOf(s).back()]
+	if i := slices.IndexFunc(there, func(o *Socket) bool { return o.NetNS == s.NetNS }); i >= 0 {
+		return there[i]
+	}
+	if len(there) != 1 || len(f[wayOf(s)]) != 1 || s.Remote.Addr.Unmap().IsLoopback() {
+		return nil
+	}
+	return there[0]
 }
 
 // socketProtocol is what socket_protocols of the kernel call the protocol: of a
@@ -156,6 +209,9 @@ func (s *Socket) words() string {
 	parts := []string{s.identity()}
 	if s.Backlog != nil {
 		parts = append(parts, fmt.Sprintf("backlog %d of %d", s.Backlog.Queued, s.Backlog.Limit))
+	}
+	if s.peerClosed {
+		parts = append(parts, "the other end is closed")
 	}
 	if n := s.Unread(); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d B unread", n))

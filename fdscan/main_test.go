@@ -13,10 +13,12 @@ import (
 	"stray/fdscan"
 	"stray/internal/proctest"
 	"stray/internal/testenv"
+	"stray/internal/wiretest"
 )
 
 func TestMain(m *testing.M) {
 	proctest.Main()
+	wiretest.Main()
 	askedElsewhere()
 	testenv.Main(m)
 }

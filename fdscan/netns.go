@@ -63,9 +63,13 @@ func (l *lookup) findNamespaces() []namespace {
 			}
 		}
 	}
-	for _, m := range l.nsMounts() {
+	kept := l.nsMounts("self")
+	if l.question.Deep {
+		kept = append(kept, l.hiddenNamespaces(pids)...)
+	}
+	for _, m := range kept {
 		if ns := byInode[m.inode]; m.inode != l.snap.Host.NetNS {
-			ns.inode, ns.paths = m.inode, append(m.paths, ns.paths...)
+			ns.inode, ns.paths = m.inode, append(m.paths, ns.paths[:min(len(ns.paths), maxPaths)]...)
 			byInode[m.inode] = ns
 		}
 	}
@@ -100,9 +104,9 @@ func (l *lookup) tableInode(pid string) uint64 {
 	return st.Ino
 }
 
-// nsMounts reads the namespaces that a mount keeps alive.
-func (l *lookup) nsMounts() (found []namespace) {
-	info, err := readFile(l.path("self/mountinfo"))
+// nsMounts reads the namespaces that a mount keeps alive which a process sees.
+func (l *lookup) nsMounts(process string) (found []namespace) {
+	info, err := readFile(l.path(process, "mountinfo"))
 	if err != nil {
 		return nil
 	}

@@ -2,13 +2,13 @@ package fdscan_test
 
 import (
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"stray/fdscan"
+	"stray/internal/osthread"
 	"stray/internal/proctest"
 	"stray/internal/testenv"
 )
@@ -110,31 +110,52 @@ func TestNamespaceThatOnlyAMountKeeps(t *testing.T) {
 // listenIn makes a listener in the namespace at path.
 func listenIn(t *testing.T, path string) int {
 	t.Helper()
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and the thread ends with the goroutine
-		fd := -1
+	fd := -1
+	err := osthread.Discard(func() error {
 		ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Setns(ns, unix.CLONE_NEWNET)
-			unix.Close(ns)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		defer unix.Close(ns)
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		if err == nil {
-			err = unix.Listen(fd, 1)
+		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
 		}
-		done <- result{fd, err}
-	}()
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
+		return unix.Listen(fd, 1)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(r.fd) })
-	return r.fd
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// How connections fare in a namespace that nothing but sockets keeps.
+func TestConnectionsOfANamespaceThatOnlySocketsKeep(t *testing.T) {
+	testenv.NeedNetNS(t)
+	role := proctest.Start(t, `netns { listen tcp4 127.0.0.1:0 name=web ; listen tcp4 127.0.0.1:0 name=idle } ; serve sleep`)
+	web := role.Socket("web")
+	targets, err := fdscan.ParseTarget(port(web))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, deep := range []bool{false, true} {
+		snap, err := (&fdscan.Scanner{}).Connections(t.Context(), fdscan.ConnectionsQuestion{Targets: []fdscan.Target{targets}, All: true, Deep: deep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !deep {
+			if slices.ContainsFunc(snap.Sockets, func(s *fdscan.Socket) bool { return s.Inode == web.Inode }) {
+				t.Errorf("without --deep there are %s", sockets(snap))
+			}
+			continue
+		}
+		s := socket(t, snap, web.Inode)
+		if s.NetNSMine || s.NetNS != web.NetNS || s.Health == nil || !snap.Networks[web.NetNS].Known {
+			t.Errorf("socket %+v, want namespace %d", s, web.NetNS)
+		}
+		wantHolders(t, s.Holders, table(role, web.Inode)...)
+	}
 }

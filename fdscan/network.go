@@ -3,12 +3,13 @@ package fdscan
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // network reads what TCP goes by in a network namespace. /proc/sys/net shows that
@@ -47,29 +48,13 @@ func (l *lookup) inNamespace(path string, inode uint64, f func()) error {
 	if err := unix.Fstat(fd, &st); err != nil || st.Ino != inode {
 		return unix.ESRCH
 	}
-	done := make(chan error, 1)
-	var enter func()
-	enter = func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread outlives its goroutine: another one has to go,
-			// while this one is taken.
-			other := make(chan struct{})
-			go func() { enter(); close(other) }()
-			<-other
-			runtime.UnlockOSThread()
-			return
-		}
-		// Never unlocked: the runtime ends the thread with the goroutine.
+	return osthread.Discard(func() error {
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
+			return err
 		}
 		f()
-		done <- nil
-	}
-	go enter()
-	return <-done
+		return nil
+	})
 }
 
 // readNetwork reads n in the namespace of the calling thread.
@@ -85,6 +70,7 @@ func (l *lookup) readNetwork(n *Network) {
 	}
 	// Where a name is absent, the kernel has what was a constant then.
 	n.Retries2, n.SynRetries, n.OrphanRetries = value("tcp_retries2", 15), value("tcp_syn_retries", 6), value("tcp_orphan_retries", 0)
+	n.SynLinear = value("tcp_syn_linear_timeouts", 0)
 	n.RTOMin = time.Duration(value("tcp_rto_min_us", 200_000)) * time.Microsecond
 	n.RTOMax = time.Duration(value("tcp_rto_max_ms", 120_000)) * time.Millisecond
 	n.KeepaliveInterval = time.Duration(value("tcp_keepalive_intvl", 75)) * time.Second

@@ -3,6 +3,7 @@ package fdscan
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -28,4 +29,80 @@ func within[T any](ctx context.Context, f func() T) (v T, ok bool) {
 	case <-ctx.Done():
 	}
 	return v, false
+}
+
+// eachWithin calls f with each number below n, by so many workers, and take with
+// what it returns: in no particular order, but one at a time. Of what takes too
+// long ok is false, as of all that is left when ctx ends; f is left alone then,
+// and what it works on must be its own. For many short calls it costs less than
+// within, which starts a goroutine for each.
+func eachWithin[T any](ctx context.Context, n, workers int, f func(i int) T, take func(i int, v T, ok bool)) {
+	var mu sync.Mutex // of all that follows
+	next, left := 0, n
+	began, settled := make([]time.Time, n), make([]bool, n)
+	done := make(chan struct{})
+	settle := func(i int, v T, ok bool) {
+		settled[i] = true
+		take(i, v, ok)
+		if left--; left == 0 {
+			close(done)
+		}
+	}
+	start := func() (i int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if i = next; i < n {
+			next++
+			began[i] = time.Now()
+		}
+		return i
+	}
+	finish := func(i int, v T) (late bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if late = settled[i]; !late {
+			settle(i, v, true)
+		}
+		return late
+	}
+	work := func() {
+		for i := start(); i < n; i = start() {
+			if finish(i, f(i)) {
+				return // another worker has taken the place of this one
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	for range min(n, workers) {
+		go work()
+	}
+	tick := time.NewTicker(patience / 8)
+	defer tick.Stop()
+	abandon := func(which func(i int) bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range next {
+			if !settled[i] && which(i) {
+				var none T
+				settle(i, none, false)
+				go work()
+			}
+		}
+	}
+	for {
+		select {
+		case <-done:
+			return
+		case now := <-tick.C:
+			abandon(func(i int) bool { return now.Sub(began[i]) >= patience })
+		case <-ctx.Done():
+			mu.Lock()
+			next = n
+			mu.Unlock()
+			abandon(func(int) bool { return true })
+			return
+		}
+	}
 }

@@ -37,6 +37,9 @@ type Snapshot struct {
 	// Networks are the namespaces of those that are in Sockets, by inode.
 	Looked   Looked
 	Networks map[uint64]*Network
+	// Unlisted are the processes that a question about connections was limited
+	// to, and whose descriptors could not be listed at all.
+	Unlisted []int
 	// TablesComplete reports that every socket table of the caller's network
 	// namespace was dumped whole, bound-only sockets included.
 	TablesComplete bool

@@ -74,6 +74,27 @@ func TestSurveyCountsTables(t *testing.T) {
 	}
 }
 
+// A list tells more kinds apart than a survey does: by what a survey calls them
+// both count the same.
+func TestSurveyAndListCountAlike(t *testing.T) {
+	role := proctest.Start(t, `
+		pipe ; make eventfd ; open /proc/version ; open /dev/null ; open /proc ; open /proc/self/ns/net ; open /dev/ptmx write=1
+		listen tcp4 127.0.0.1:0 ; pair ; make memfd
+		serve sleep`)
+	listed := map[string]int{}
+	for name, n := range tablesOf(list(t, role.PID), role.PID)[0].Kinds {
+		listed[fdscan.UnaskedName(name)] += n
+	}
+	if diff := cmp.Diff(tablesOf(survey(t), role.PID)[0].Kinds, listed); diff != "" {
+		t.Errorf("(-survey +list):\n%s", diff)
+	}
+	for _, name := range []string{"file", "socket", "what a later version may know"} {
+		if again := fdscan.UnaskedName(name); again != name {
+			t.Errorf("%s has become %s", name, again)
+		}
+	}
+}
+
 func TestSurveyReadsTheTablesOfThreads(t *testing.T) {
 	role := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; pipe ; thread own=1 { close pipe ; serve accept web } ; serve pause`)
 	tables := tablesOf(survey(t), role.PID)
@@ -82,17 +103,27 @@ func TestSurveyReadsTheTablesOfThreads(t *testing.T) {
 	}
 }
 
-// Survey tells of a port what Lookup tells of it.
+// Survey tells of a port what Lookup tells of it, whichever way the tables are read.
 func TestSurveyFindsWhatLookupFinds(t *testing.T) {
 	testenv.NeedNetNS(t)
 	role := proctest.Start(t,
 		"listen tcp4 127.0.0.1:0 name=web", "bind tcp4 127.0.0.1:0 name=bound", "bind udp4 127.0.0.1:0 name=dns",
 		"listen tcp6 [::1]:0 name=six", "fork { serve accept web }", "dup web", "thread own=1 { serve accept six }",
 		"exec newnet=1 { listen tcp4 127.0.0.1:0 name=foreign ; serve accept foreign }")
-	snap := survey(t)
+	for _, s := range []*fdscan.Scanner{{NoBPF: true}, {Walker: fdscan.BPFWalker{ProcWalker: fdscan.ProcWalker{Root: "/proc"}, Always: true}}} {
+		snap, err := s.Survey(t.Context(), fdscan.SurveyQuestion{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareWithLookup(t, role, snap, s)
+	}
+}
+
+func compareWithLookup(t *testing.T, role *proctest.Process, snap *fdscan.Snapshot, scanner *fdscan.Scanner) {
+	t.Helper()
 	for _, name := range []string{"web", "bound", "dns", "six", "foreign"} {
 		s := role.Socket(name)
-		wanted := socket(t, ask(t, inode(s.Inode)), s.Inode)
+		wanted := socket(t, look(t, scanner, fdscan.Question{}, inode(s.Inode)), s.Inode)
 		got := socket(t, snap, s.Inode)
 		if diff := cmp.Diff(holders(wanted.Holders), holders(got.Holders)); diff != "" {
 			t.Errorf("%s (-lookup +survey):\n%s", name, diff)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -124,6 +125,11 @@ func (l *lookup) mapsRing(pid int) (maps bool) {
 // callOnClosed returns the name of the system call on a descriptor that a
 // thread waits in, when the descriptor is open no more; "" otherwise.
 func (l *lookup) callOnClosed(pid, tid int) (call string, fd int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if tid == unix.Gettid() {
+		return "", 0 // it would be found reading this of itself
+	}
 	task := l.path(strconv.Itoa(pid), "task", strconv.Itoa(tid))
 	text, err := readFile(filepath.Join(task, "syscall"))
 	if err != nil {

@@ -35,7 +35,7 @@ type waitReader struct {
 	// tables holds a thread for each descriptor table that was met.
 	tables []int
 	epolls map[descriptor]*watched
-	sockfs uint64
+	sockfs func() uint64 // sockfsDevice
 }
 
 // descriptor is an entry in the table that a thread stands for.
@@ -71,22 +71,37 @@ func (r *waitReader) waits() (waits []Wait, busy bool) {
 	}
 }
 
-// watchRest looks for a while at a process whose threads were all found asleep:
-// one that only rests now and then is busy, too. What wakes up to wait for work
-// is noted.
-func (r *waitReader) watchRest(waits []Wait) (busy bool) {
-	awake := func(w Wait) bool { return w.Kind != WaitPassive }
+// rest is a while in which a process is watched whose threads were all found
+// asleep.
+type rest struct {
+	since time.Time
+	used  time.Duration // processor time, up to then
+	waits []Wait
+	busy  bool // at its end
+}
+
+func awake(w Wait) bool { return w.Kind != WaitPassive }
+
+// rest begins to watch; nil when some thread is awake.
+func (r *waitReader) rest(waits []Wait) *rest {
 	if r.Detached || slices.ContainsFunc(waits, awake) {
-		return false
+		return nil
 	}
-	before, start := r.processorTime(waits), time.Now()
-	time.Sleep(restWatched)
-	for i := range waits {
-		if w := r.wait(waits[i].TID); awake(w) && w.Call != running {
-			waits[i] = w
+	used := r.processorTime(waits)
+	return &rest{since: time.Now(), used: used, waits: waits}
+}
+
+// endOf looks whether the process has run meanwhile. What has woken up to wait for
+// work is noted.
+func (r *waitReader) endOf(begun *rest) *rest {
+	end := &rest{waits: slices.Clone(begun.waits)}
+	for i := range end.waits {
+		if w := r.wait(end.waits[i].TID); awake(w) && w.Call != running {
+			end.waits[i] = w
 		}
 	}
-	return r.processorTime(waits)-before > time.Since(start)/4
+	end.busy = r.processorTime(end.waits)-begun.used > time.Since(begun.since)/4
+	return end
 }
 
 // served reports whether some thread waits on each port that is asked about.

@@ -53,7 +53,7 @@ func (r *waitReader) epoll(tid, fd, depth int) *watched {
 		return e
 	}
 	if r.epolls == nil {
-		r.epolls, r.sockfs = map[descriptor]*watched{}, sockfsDevice()
+		r.epolls = map[descriptor]*watched{}
 	}
 	r.epolls[key] = nil
 	e := &watched{}
@@ -71,7 +71,7 @@ func (r *waitReader) epoll(tid, fd, depth int) *watched {
 			// It is registered, and nothing is waited for now.
 		case w.Inode == 0:
 			e.sockets = append(e.sockets, r.sockets(key.tid, []int{w.FD})...)
-		case w.Device == r.sockfs:
+		case w.Device == r.sockfs():
 			// The inode holds where the number has changed since.
 			if r.held[w.Inode] {
 				e.sockets = append(e.sockets, w.Inode)

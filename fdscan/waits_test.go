@@ -101,7 +101,7 @@ func TestWaits(t *testing.T) {
 			}
 			r := &waitReader{
 				Scanner: &Scanner{Root: proctest.FakeProc(t, []byte(archive)), Detached: true},
-				pid:     7, held: map[uint64]bool{41: true}, listeners: []uint64{41},
+				pid:     7, held: map[uint64]bool{41: true}, listeners: []uint64{41}, sockfs: sockfsDevice,
 			}
 			waits, busy := r.waits()
 			if len(waits) != 1 || waits[0].TID != 7 {

@@ -149,9 +149,9 @@ func listPIDs(root string) ([]int, error) {
 	}
 	defer unix.Close(dir)
 	var pids []int
-	buf := make([]byte, direntBuffer)
+	var buf [8 << 10]byte
 	for {
-		n, err := unix.Getdents(dir, buf)
+		n, err := unix.Getdents(dir, buf[:])
 		if err != nil {
 			return nil, &fs.PathError{Op: "getdents64", Path: root, Err: err}
 		}

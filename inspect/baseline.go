@@ -17,6 +17,9 @@ type BaselineEntry struct {
 	Count int
 	// Severity is the gravest that is known: one that has grown worse is new.
 	Severity Severity
+	// With are the commands that found it, where they look at more than is usual
+	// (Scope.Beyond): others may not see it. Empty once one of those has.
+	With []string
 	// Rule, Program and Message are for whoever reads the file; the message is of
 	// the time when the entry was made.
 	Rule, Program, Message string
@@ -75,12 +78,17 @@ func (o *Outcome) wouldSee(e BaselineEntry) bool {
 		}
 	}
 	switch {
-	case rule == nil:
+	case rule == nil || !within(e.With, o.Asked.Beyond(rule)):
 		return false
 	case o.sawAll(rule):
 		return true
 	}
 	return len(o.Asked.Targets)+len(o.Asked.Limits) == 0 && o.sawProgram(e.Program)
+}
+
+// within reports that all of some words are among others.
+func within(some, others []string) bool {
+	return !slices.ContainsFunc(some, func(word string) bool { return !slices.Contains(others, word) })
 }
 
 // Update makes the baseline know every finding of o, and forget those that are
@@ -91,7 +99,7 @@ func (b *Baseline) Update(o *Outcome) {
 	for _, f := range o.Findings {
 		e := fresh[f.Fingerprint]
 		if e == nil {
-			e = &BaselineEntry{Fingerprint: f.Fingerprint, Rule: f.Rule.ID, Message: f.Message}
+			e = &BaselineEntry{Fingerprint: f.Fingerprint, Rule: f.Rule.ID, Message: f.Message, With: o.Asked.Beyond(f.Rule)}
 			fresh[f.Fingerprint] = e
 			if f.Process != nil {
 				e.Program = program(f.Process)
@@ -108,6 +116,7 @@ func (b *Baseline) Update(o *Outcome) {
 			fresh[old.Fingerprint] = &old
 		default:
 			e.Message = old.Message
+			e.With = slices.DeleteFunc(e.With, func(word string) bool { return !slices.Contains(old.With, word) })
 			if !gone {
 				e.Count, e.Severity = max(e.Count, old.Count), max(e.Severity, old.Severity)
 			}

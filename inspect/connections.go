@@ -43,7 +43,7 @@ type Examination struct {
 // JudgeConnections judges a snapshot of Scanner.Connections.
 func JudgeConnections(snap *fdscan.Snapshot, e Examination) *Connections {
 	c := &Connections{Outcome: Outcome{View: &View{Snapshot: snap, Sight: SightHealth}, Complete: seenWhole(snap, e.PIDs), PIDs: e.PIDs}, Twice: e.Twice}
-	c.Asked = Scope{PIDs: e.PIDs, Targets: targetTexts(e.Targets), Limits: e.Limits.changed(), All: e.All}
+	c.Asked = Scope{PIDs: e.PIDs, Targets: targetTexts(e.Targets), Limits: e.Limits.Changed(), All: e.All, Twice: e.Twice}
 	if e.Twice {
 		c.Sight |= SightTrend
 	}

@@ -189,7 +189,7 @@ func TestIgnoreRemarks(t *testing.T) {
 		}
 		return all, o
 	}
-	nothing := "3: the entry for FD101 ignores nothing, and may go"
+	nothing := "3: the entry for FD101 ignores nothing without scan --deep, and may go"
 	over := "4: the entry for FD101 held until 2026-06-29, and may go"
 	again := "5: the entry for FD102 held until 2026-06-29: what it ignored counts again"
 	for name, tt := range map[string]struct {
@@ -200,6 +200,7 @@ func TestIgnoreRemarks(t *testing.T) {
 		"on the day after":     {func(o *inspect.Outcome) { o.TakenAt = o.TakenAt.Add(time.Second) }, []string{"2: the entry for FD101 held until 2026-06-30: what it ignored counts again", nothing, over, again}},
 		"not all was seen":     {func(o *inspect.Outcome) { o.Complete = false }, []string{over, again}},
 		"the rule was not run": {func(o *inspect.Outcome) { o.Evaluated = nil }, []string{over, again}},
+		"deep":                 {func(o *inspect.Outcome) { o.Asked.Deep = true }, []string{"3: the entry for FD101 ignores nothing, and may go", over, again}},
 		"some processes only":  {func(o *inspect.Outcome) { o.Asked.PIDs = []int{11} }, []string{over, again}},
 		"some ports only":      {func(o *inspect.Outcome) { o.Asked.Targets = []string{"443"} }, []string{over, again}},
 		"a process that has ended": {func(o *inspect.Outcome) {
@@ -377,6 +378,42 @@ func TestBaselineOfAnotherQuestion(t *testing.T) {
 		o.Join(c)
 		if diff := cmp.Diff(tt.limits, o.Asked.Limits); diff != "" {
 			t.Errorf("%s: limits of scan (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// What only a closer look finds is no less there when nobody looks as closely.
+func TestBaselineOfACloserLook(t *testing.T) {
+	closer := func() *inspect.Outcome {
+		o := gateScene()
+		o.Asked.Deep = true
+		return o
+	}
+	plain := gateScene
+	without := func(o *inspect.Outcome) *inspect.Outcome {
+		o.Findings = nil
+		return o
+	}
+	entries := len(known(plain()).Entries)
+	for name, tt := range map[string]struct {
+		known []*inspect.Outcome
+		now   *inspect.Outcome
+		stale int
+	}{
+		"plain, then gone":               {[]*inspect.Outcome{plain()}, without(plain()), entries},
+		"closer, then gone at a glance":  {[]*inspect.Outcome{closer()}, without(plain()), 0},
+		"closer, then gone":              {[]*inspect.Outcome{closer()}, without(closer()), entries},
+		"closer and plain, then gone":    {[]*inspect.Outcome{closer(), plain()}, without(plain()), entries},
+		"plain and closer, then gone":    {[]*inspect.Outcome{plain(), closer()}, without(plain()), entries},
+		"closer, overlooked, then there": {[]*inspect.Outcome{closer(), without(plain())}, closer(), 0},
+	} {
+		b := &inspect.Baseline{}
+		for _, o := range tt.known {
+			b.Update(o)
+		}
+		stale := b.Apply(tt.now)
+		if len(stale) != tt.stale || len(tt.now.Findings) > 0 {
+			t.Errorf("%s: %d stale, %d findings are new", name, len(stale), len(tt.now.Findings))
 		}
 	}
 }

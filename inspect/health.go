@@ -102,30 +102,41 @@ func (x *examiner) examine(s *fdscan.Socket, served Serving) []Diagnosis {
 	return x.datagrams(s)
 }
 
-// stream judges a connection of TCP. Of an MPTCP connection, the subflow that has
-// heard of the peer last speaks for all: the others' data goes that way too.
-func (x *examiner) stream(s *fdscan.Socket) []Diagnosis {
-	if s.Protocol == fdscan.MPTCP {
-		best := (*fdscan.Socket)(nil)
-		for _, sub := range s.Health.Subflows {
-			if sub.Health.TCP != nil && (best == nil || sub.Health.TCP.LastAckRecv < best.Health.TCP.LastAckRecv) {
-				best = sub
-			}
-		}
-		if best == nil {
-			if x.glance && s.State == fdscan.CloseWait {
-				return []Diagnosis{{}} // the subflows are not known yet
-			}
-			return nil
-		}
-		whole, health := *s, *s.Health
-		health.TCP, health.Peer, health.Trend = best.Health.TCP, best.Health.Peer, best.Health.Trend
-		whole.Health, whole.Timer = &health, best.Timer
-		if s.State != fdscan.CloseWait && s.State != fdscan.FinWait2 {
-			whole.State = best.State
-		}
-		s = &whole
+// Whole is a connection with what TCP knows of it. Of an MPTCP connection, the
+// subflow that has heard of the peer last speaks for all: the others' data goes
+// that way too.
+func Whole(s *fdscan.Socket) *fdscan.Socket {
+	if s.Protocol != fdscan.MPTCP || s.Health == nil {
+		return s
 	}
+	best := (*fdscan.Socket)(nil)
+	for _, sub := range s.Health.Subflows {
+		if sub.Health.TCP != nil && (best == nil || sub.Health.TCP.LastAckRecv < best.Health.TCP.LastAckRecv) {
+			best = sub
+		}
+	}
+	if best == nil {
+		return s
+	}
+	whole, health := *s, *s.Health
+	health.TCP, health.Peer, health.Trend = best.Health.TCP, best.Health.Peer, best.Health.Trend
+	whole.Health, whole.Timer = &health, best.Timer
+	if s.SendQueue != nil && best.SendQueue != nil && *best.SendQueue > *s.SendQueue {
+		whole.SendQueue = best.SendQueue
+	}
+	if s.State != fdscan.CloseWait && s.State != fdscan.FinWait2 {
+		whole.State = best.State
+	}
+	return &whole
+}
+
+// stream judges a connection of TCP or MPTCP.
+func (x *examiner) stream(s *fdscan.Socket) []Diagnosis {
+	whole := Whole(s)
+	if whole.Health.TCP == nil && s.Protocol == fdscan.MPTCP && x.glance && (s.State == fdscan.CloseWait || x.mayStall(s)) {
+		return []Diagnosis{{}} // the subflows are not known yet
+	}
+	s = whole
 	if s.Health.TCP == nil {
 		return nil // a handshake, or an orphan in FIN_WAIT2: the kernel's timer ends it
 	}
@@ -135,6 +146,14 @@ func (x *examiner) stream(s *fdscan.Socket) []Diagnosis {
 		}
 	}
 	return nil
+}
+
+// mayStall reports an MPTCP connection of which something is undelivered, that
+// was not sent a moment ago: its subflows know no more than a byte of it.
+func (x *examiner) mayStall(s *fdscan.Socket) bool {
+	const told = 96 // bytes of mptcp_info with its times (Linux 6.10)
+	m := s.Health.MPTCP
+	return m != nil && m.Undelivered > 0 && (m.Size < told || m.LastDataSent >= x.limits.Stalled)
 }
 
 // closeWait judges a connection whose peer has closed it, or its side of it.
@@ -155,10 +174,18 @@ func (x *examiner) closeWait(s *fdscan.Socket) *Diagnosis {
 		end = "its end is not read"
 	}
 	d.Text = fmt.Sprintf("the peer closed %s ago, %s", span(closed), end)
+	peer := PeerOf(s)
+	waiting := peer != nil && peer.State == fdscan.FinWait2 && len(peer.Holders) > 0
+	if waiting {
+		d.Text = fmt.Sprintf("the peer shut down its side %s ago and waits for this one, %s", span(closed), end)
+	}
 	if n := s.Unread(); n > 0 {
 		d.Text += fmt.Sprintf(", %s unread", amount(uint64(n)))
 	}
 	d.Text = join(d.Text, undelivered(s), holderStopped(s))
+	if waiting {
+		d.Text += "; " + PeerText(s)
+	}
 	return d
 }
 
@@ -300,7 +327,7 @@ func (x *examiner) idle(s *fdscan.Socket) *Diagnosis {
 		return nil
 	}
 	age := min(t.LastDataSent, t.LastDataRecv, t.LastAckRecv)
-	if age < x.limits.Idle || peerOf(s) != nil || s.Remote.Addr.Unmap().IsLoopback() || s.Remote.Addr == s.Local.Addr {
+	if age < x.limits.Idle || PeerOf(s) != nil || s.Remote.Addr.Unmap().IsLoopback() || s.Remote.Addr == s.Local.Addr {
 		return nil
 	}
 	return &Diagnosis{Ailment: Unguarded, Rule: "FD302", Severity: Note, For: age, Text: fmt.Sprintf("idle %s, no keepalive", span(age))}

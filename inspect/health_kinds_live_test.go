@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stray/fdscan"
+	"stray/inspect"
 	"stray/internal/testenv"
 	"stray/internal/wiretest"
 )
@@ -48,6 +49,30 @@ func TestMultipath(t *testing.T) {
 	w.Far.Deafen(t)
 	client.Do("write", fd, 5000)
 	eventually(t, hasty(), fmt.Sprintf(`^FD302 warning pid %d \(client\): 10\.77\.0\.1:\d+ → %s:\d+ fd %d looks dead: nothing acked for `, client.PID, regexp.QuoteMeta(w.Far.Address), fd), client.PID)
+}
+
+// Of a peer that does not read, the subflow knows a byte, and the connection the
+// rest.
+func TestMultipathPeerStopped(t *testing.T) {
+	w := wiretest.New(t)
+	server, client, _, fd := multipath(t, w)
+	server.Stop()
+	if n := client.Do("write", fd, 64<<20)[0]; n < 100_000 {
+		t.Fatalf("the kernel has taken %d bytes", n)
+	}
+	c := eventually(t, hasty(), fmt.Sprintf(`^FD303 warning pid %d \(client\): .* fd %d is stalled: [\d.]+ [kM]B accepted by the kernel and undelivered for .*; peer is pid %d server, STOPPED`, client.PID, fd, server.PID), client.PID)
+	for _, s := range c.Shown {
+		if unsent, _ := inspect.Unsent(s.Socket); unsent < 100_000 {
+			t.Errorf("%d bytes of it are unsent", unsent)
+		}
+	}
+	// One by whom all of it is on its way, to a peer that reads, is busy.
+	server2, client2, serverFD, fd := multipath(t, wiretest.New(t))
+	for range 10 {
+		client2.Do("write", fd, 16<<20)
+		server2.Do("read", serverFD, 1<<20)
+	}
+	quietly(t, conns(t, inspect.DefaultLimits(), server2.PID, client2.PID))
 }
 
 func TestMultipathPeerClosed(t *testing.T) {

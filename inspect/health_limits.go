@@ -82,8 +82,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// changed are the flags that set l, where it is not as usual.
-func (l Limits) changed() (flags []string) {
+// Changed are the flags that set l, where it is not as usual.
+func (l Limits) Changed() (flags []string) {
 	usual := DefaultLimits()
 	for _, limit := range LimitTable() {
 		switch {

@@ -20,11 +20,10 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 	}
 	switch {
 	case s.State == fdscan.SynSent:
-		left := expires(s)
-		for i := 1; i <= n.SynRetries-int(t.Retransmits); i++ {
-			left += min(n.RTOMax, shift(t.RTO, i))
+		if user > 0 {
+			return givesUp(about(max(user-sinceFirst(t, n), expires(s))), true)
 		}
-		return givesUp(about(left), false)
+		return givesUp(about(synTimeouts(s, n)), false)
 	case s.Timer == nil:
 		return ""
 	case s.Timer.Kind == "probe" && s.Inode == 0:
@@ -58,6 +57,20 @@ func (x *examiner) outlook(s *fdscan.Socket) string {
 		left += min(n.RTOMax, shift(t.RTO, i))
 	}
 	return givesUp(about(left), false)
+}
+
+// synTimeouts is for how long the kernel still waits for an answer to a connect:
+// tcp_write_timeout and tcp_retransmit_timer of net/ipv4/tcp_timer.c.
+func synTimeouts(s *fdscan.Socket, n *fdscan.Network) time.Duration {
+	t := s.Health.TCP
+	left, pause := expires(s), t.RTO
+	for sent := int(t.Retransmits) + 1; sent <= n.SynRetries+n.SynLinear; sent++ {
+		if sent > n.SynLinear {
+			pause = min(n.RTOMax, shift(pause, 1))
+		}
+		left += pause
+	}
+	return left
 }
 
 func givesUp(in string, user bool) string {

@@ -27,11 +27,17 @@ func (x *examiner) listener(s *fdscan.Socket, served Serving) []Diagnosis {
 		d.Text = fmt.Sprintf("its backlog is full at this moment: %d of %d", b.Queued, b.Limit)
 	case old:
 		d.Text = fmt.Sprintf("%s in its backlog of %d", waits(int(b.Queued)), b.Limit)
+	case w.Group > 1 && b.Queued > 0 && w.GroupOldest >= x.limits.Waiting && w.GroupTold < x.limits.Waiting:
+		return []Diagnosis{x.someoneOf(s)}
+	case w.Group > 1 && b.Queued > 0 && x.glance && x.twice: // two looks may tell
+	case floods(s):
+		d.Text = fmt.Sprintf("%d handshakes are half open, as many as its backlog of %d takes, and %d of them have not been answered for a second or more: a flood, or answers that get lost", w.HalfOpen, b.Limit, w.Unanswered)
+		if dropped > 0 {
+			d.Text = join(d.Text, fmt.Sprintf("%s dropped in the last %s", many(int(dropped), "handshake segment"), span(s.Health.Trend.Over)))
+		}
+		return []Diagnosis{d}
 	case dropped > 0:
 		d.Text = fmt.Sprintf("backlog %d of %d", b.Queued, b.Limit)
-	case w.HalfOpen > int(max(b.Limit, 16)):
-		d.Text = fmt.Sprintf("%d handshakes are half open, more than its backlog of %d takes: a flood, or answers that get lost", w.HalfOpen, b.Limit)
-		return []Diagnosis{d}
 	case x.twice && s.Health.Memory != nil && s.Health.Memory.Drops > 0: // they may go on
 	default:
 		return nil
@@ -39,7 +45,10 @@ func (x *examiner) listener(s *fdscan.Socket, served Serving) []Diagnosis {
 	if old {
 		d.Text = join(d.Text, fmt.Sprintf("one has waited for %s", span(w.Oldest)))
 	}
-	if w.Closed > 0 {
+	switch {
+	case w.Closed > 0 && b.Queued == 1:
+		d.Text = join(d.Text, "closed by its client already")
+	case w.Closed > 0:
 		d.Text = join(d.Text, fmt.Sprintf("%d of them closed by the client already", w.Closed))
 	}
 	if w.Group > 1 {
@@ -63,6 +72,25 @@ func (x *examiner) listener(s *fdscan.Socket, served Serving) []Diagnosis {
 		d.Evidence = append(d.Evidence, fmt.Sprintf("ListenOverflows of its network namespace: %d since that exists", *n.ListenOverflows))
 	}
 	return []Diagnosis{d}
+}
+
+// someoneOf judges a listener of a group (SO_REUSEPORT) one of which does not
+// accept: which of them, cannot be told.
+func (x *examiner) someoneOf(s *fdscan.Socket) Diagnosis {
+	b, w := s.Backlog, s.Health.Waiting
+	d := Diagnosis{Ailment: NotAccepted, Rule: "FD304", Severity: Note, For: w.GroupOldest}
+	d.Text = fmt.Sprintf("%s in its backlog of %d; of the %d listeners of its address for which some wait, one does not accept: one has waited for %s", waits(int(b.Queued)), b.Limit, w.Group, span(w.GroupOldest))
+	if s.Health.Trend == nil {
+		d.Text += "; two looks may tell which"
+	}
+	return d
+}
+
+// floods reports a listener whose half-open handshakes are as many as the kernel
+// keeps for it (inet_csk_reqsk_queue_is_full), and no mere burst.
+func floods(s *fdscan.Socket) bool {
+	w := s.Health.Waiting
+	return w.HalfOpen >= int(max(s.Backlog.Limit, 1)) && 2*w.Unanswered >= w.HalfOpen
 }
 
 func waits(n int) string {

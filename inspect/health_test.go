@@ -34,9 +34,12 @@ var defaults = &fdscan.Network{
 	KeepaliveInterval: 75 * time.Second, KeepaliveProbes: 9,
 }
 
+// linear are the defaults of Linux 6.5 and later.
+var linear = &fdscan.Network{Known: true, Retries2: 15, SynRetries: 6, SynLinear: 4, RTOMin: 200 * time.Millisecond, RTOMax: 2 * time.Minute}
+
 // said is the diagnosis of a socket, by the limits that everybody has; "" for none.
 func said(s *fdscan.Socket) string {
-	v := &inspect.View{Snapshot: &fdscan.Snapshot{Networks: map[uint64]*fdscan.Network{1: defaults}}, Sockets: []*inspect.Socket{{Socket: s}}}
+	v := &inspect.View{Snapshot: &fdscan.Snapshot{Networks: map[uint64]*fdscan.Network{1: defaults, 2: linear}}, Sockets: []*inspect.Socket{{Socket: s}}}
 	v.Examine(inspect.DefaultLimits())
 	text := ""
 	for _, d := range v.Sockets[0].Diagnoses {
@@ -184,6 +187,14 @@ func TestDiagnoses(t *testing.T) {
 				t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, 10*time.Minute
 			}), "FD301 warning: the peer closed 10 min ago, its end is not read",
 		},
+		"shut down by a peer that waits": {
+			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
+				s.State, s.RecvQueue = fdscan.CloseWait, new(uint32(1))
+				t.LastDataSent, t.LastDataRecv, t.LastAckRecv = time.Hour, time.Hour, 10*time.Minute
+				s.Health.Peer = &fdscan.Socket{State: fdscan.FinWait2, NetNS: 1, Inode: 5, Holders: []*fdscan.Holder{{Process: &fdscan.Process{PID: 900, Comm: "client", State: 'S'}}}}
+			}),
+			"FD301 warning: the peer shut down its side 10 min ago and waits for this one, its end is not read; peer is pid 900 client",
+		},
 		"closed by the peer, which is being answered": {
 			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
 				s.State = fdscan.CloseWait
@@ -218,6 +229,21 @@ func TestDiagnoses(t *testing.T) {
 				s.Timer = &fdscan.Timer{Kind: "retransmit", Expires: 10 * time.Second}
 			}),
 			"FD302 warning: connect has no answer, 5 SYNs sent (the kernel gives up in about 106 s)",
+		},
+		"connect with a user timeout": {
+			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
+				s.State, t.Retransmits, t.Backoff, t.RTO = fdscan.SynSent, 4, 4, 16*time.Second
+				s.Timer = &fdscan.Timer{Kind: "retransmit", Expires: 10 * time.Second}
+				s.Health.Options = &fdscan.ConnectionOptions{UserTimeout: 45 * time.Second}
+			}),
+			"FD302 warning: connect has no answer, 5 SYNs sent (the kernel gives up in about 30 s, by its TCP_USER_TIMEOUT)",
+		},
+		"connect whose first timeouts do not double": { // measured: 67 s after the first SYN comes the last, 131 s after it the end
+			connection(func(s *fdscan.Socket, t *fdscan.TCPInfo) {
+				s.NetNS, s.State, t.Retransmits, t.Backoff, t.RTO = 2, fdscan.SynSent, 9, 5, 32*time.Second
+				s.Timer = &fdscan.Timer{Kind: "retransmit", Expires: 28 * time.Second}
+			}),
+			"FD302 warning: connect has no answer, 10 SYNs sent (the kernel gives up in about 92 s)",
 		},
 	} {
 		if got := said(tt.socket); got != tt.want {

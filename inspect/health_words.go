@@ -67,7 +67,17 @@ func Unsent(s *fdscan.Socket) (unsent, unacked uint64) {
 	if s.State == fdscan.SynSent && queue > 0 {
 		queue--
 	}
-	if s.Health != nil && s.Health.TCP != nil {
+	switch {
+	case s.Health == nil:
+	case len(s.Health.Subflows) > 0:
+		// What is on its way is so by one of the subflows; where the peer knows no
+		// MPTCP, the only one has all of it.
+		for _, sub := range s.Health.Subflows {
+			n, m := Unsent(sub)
+			unsent, unacked = unsent+n, unacked+m
+		}
+		return max(unsent, queue-min(queue, unacked)), unacked
+	case s.Health.TCP != nil:
 		unsent = min(queue, uint64(s.Health.TCP.NotsentBytes))
 	}
 	return unsent, queue - unsent
@@ -99,7 +109,7 @@ func PeerText(s *fdscan.Socket) string {
 	if s.Health == nil {
 		return ""
 	}
-	p := peerOf(s)
+	p := PeerOf(s)
 	if p == nil {
 		return ""
 	}
@@ -132,9 +142,12 @@ func PeerText(s *fdscan.Socket) string {
 	return strings.Join(parts, ", ")
 }
 
-// peerOf is the other end of a connection, or of the first subflow of which it is
-// known.
-func peerOf(s *fdscan.Socket) *fdscan.Socket {
+// PeerOf is the other end of a connection, or of the first subflow of which it is
+// known; nil when it is not on this machine.
+func PeerOf(s *fdscan.Socket) *fdscan.Socket {
+	if s.Health == nil {
+		return nil
+	}
 	if s.Health.Peer != nil {
 		return s.Health.Peer
 	}

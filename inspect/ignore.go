@@ -308,7 +308,7 @@ func (o *Outcome) Ignore(entries []*Ignore) (remarks []Remark) {
 		case expired:
 			remarks = append(remarks, Remark{e.Line, fmt.Sprintf("the entry for %s held until %s, and may go", e.Rule.ID, last)})
 		case uses[e] == 0 && o.sawAll(e.Rule):
-			remarks = append(remarks, Remark{e.Line, fmt.Sprintf("the entry for %s ignores nothing, and may go", e.Rule.ID)})
+			remarks = append(remarks, Remark{e.Line, fmt.Sprintf("the entry for %s ignores nothing%s, and may go", e.Rule.ID, o.unasked(e.Rule))})
 		}
 	}
 	slices.SortStableFunc(remarks, func(a, b Remark) int { return cmp.Compare(a.Line, b.Line) })

@@ -3,6 +3,7 @@ package inspect
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"stray/fdscan"
 )
@@ -20,6 +21,11 @@ type Scope struct {
 	Limits []string
 	// All asks for sockets with which nothing is wrong, too.
 	All bool
+	// Deep reports that every descriptor was looked at: for messages in flight,
+	// and for sockets of namespaces without a process (--deep).
+	Deep bool
+	// Twice reports that connections were looked at twice (conns --for).
+	Twice bool
 }
 
 // Whole reports that findings of r were looked for everywhere.
@@ -29,6 +35,29 @@ func (s Scope) Whole(r *Rule) bool {
 
 // Narrow reports that something was left out of the question.
 func (s Scope) Narrow() bool { return len(s.PIDs)+len(s.Targets)+len(s.Limits) > 0 }
+
+// Beyond are the commands that look at more than is usual, and by which r can find
+// more: those that s is of.
+func (s Scope) Beyond(r *Rule) (commands []string) {
+	needs := r.Needs | r.Or
+	if s.Deep && needs&SightSockets != 0 {
+		commands = append(commands, "scan --deep")
+	}
+	if s.Twice && needs&SightHealth != 0 {
+		commands = append(commands, "conns --for")
+	}
+	return commands
+}
+
+// unasked says what could have found more of r: " without scan --deep"; "" when
+// nothing could.
+func (o *Outcome) unasked(r *Rule) string {
+	more := Scope{Deep: !o.Asked.Deep && o.Run == nil, Twice: !o.Asked.Twice}.Beyond(r)
+	if len(more) == 0 {
+		return ""
+	}
+	return " without " + strings.Join(more, " and ")
+}
 
 // sawAll reports that everything was looked at which a finding of r could have
 // come from, so that what was not found is not there.

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -307,27 +308,34 @@ func Ephemeral(h fdscan.Host, port uint16) bool {
 	return port >= h.Bind.EphemeralLow && port <= h.Bind.EphemeralHigh && h.Bind.EphemeralLow > 0
 }
 
-// UnreadHolders says how many processes could not be read, or that some could not
-// even be seen, and what would make them readable; "" when all were.
+// UnreadHolders says which process, or how many, could not be read, or that some
+// could not even be seen, and what would make them readable; "" when all were.
 func UnreadHolders(snap *fdscan.Snapshot) string {
-	n, hidden, needs := 0, false, ""
+	pids, hidden, needs := map[int]bool{}, false, ""
+	one := ""
 	for _, g := range snap.Gaps {
-		if g.Scope == fdscan.ScopeHolders {
-			needs = g.Needs
-			hidden = hidden || g.PID == 0
-			if g.PID != 0 {
-				n++
-			}
+		if g.Scope != fdscan.ScopeHolders {
+			continue
+		}
+		needs = cmp.Or(needs, g.Needs)
+		if g.PID == 0 {
+			hidden = true
+			continue
+		}
+		pids[g.PID] = true
+		one = fmt.Sprintf("pid %d", g.PID)
+		if p := snap.Processes[g.PID]; p != nil {
+			one = fmt.Sprintf("pid %d (%s)", p.PID, p.Comm)
 		}
 	}
-	text := fmt.Sprintf("the descriptors of %d processes could not be read", n)
+	text := fmt.Sprintf("the descriptors of %d processes could not be read", len(pids))
 	switch {
-	case n == 0 && !hidden:
+	case len(pids) == 0 && !hidden:
 		return ""
-	case n == 0:
+	case len(pids) == 0:
 		text = "not every process could be seen"
-	case n == 1:
-		text = "the descriptors of 1 process could not be read"
+	case len(pids) == 1:
+		text = "the descriptors of " + one + " could not be read"
 	}
 	if needs != "" {
 		text += " (needs " + needs + ")"

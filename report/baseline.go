@@ -24,7 +24,9 @@ type BaselineEntry struct {
 	Program     *string `json:"program"`
 	Fingerprint string  `json:"fingerprint"`
 	Count       int     `json:"count"`
-	Message     string  `json:"message"`
+	// With are the commands without which it may be out of sight; most need none.
+	With    []string `json:"with"`
+	Message string   `json:"message"`
 }
 
 // WriteBaseline writes b in the order of its entries.
@@ -32,7 +34,7 @@ func WriteBaseline(w io.Writer, b *inspect.Baseline) error {
 	e := encoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(BaselineDocument{SchemaVersion, list(b.Entries, func(e inspect.BaselineEntry) BaselineEntry {
-		return BaselineEntry{e.Rule, e.Severity.String(), orNull(text(e.Program)), e.Fingerprint, e.Count, text(e.Message)}
+		return BaselineEntry{e.Rule, e.Severity.String(), orNull(text(e.Program)), e.Fingerprint, e.Count, list(e.With, text), text(e.Message)}
 	})})
 }
 
@@ -54,7 +56,7 @@ func ReadBaseline(data []byte) (*inspect.Baseline, error) {
 	b := &inspect.Baseline{}
 	seen := map[string]bool{}
 	for i, j := range *d.Baseline {
-		e := inspect.BaselineEntry{Fingerprint: j.Fingerprint, Count: j.Count, Severity: inspect.SeverityNamed(j.Severity), Rule: j.Rule, Message: j.Message}
+		e := inspect.BaselineEntry{Fingerprint: j.Fingerprint, Count: j.Count, Severity: inspect.SeverityNamed(j.Severity), Rule: j.Rule, With: j.With, Message: j.Message}
 		if j.Program != nil {
 			e.Program = *j.Program
 		}

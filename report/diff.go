@@ -109,7 +109,7 @@ func Compare(version string, before, after *Document) *Diff {
 
 func newSide(d *Document) Side {
 	same := func(s string) string { return s }
-	asked := Asked{list(d.Asked.PIDs, func(pid int) int { return pid }), list(d.Asked.Programs, same), list(d.Asked.Limits, same), d.Asked.All}
+	asked := Asked{list(d.Asked.PIDs, func(pid int) int { return pid }), list(d.Asked.Programs, same), list(d.Asked.Limits, same), d.Asked.All, d.Asked.Deep, d.Asked.Twice}
 	return Side{d.Command, d.TakenAt, d.Host, list(d.Query, same), asked, d.Verdict, d.Complete}
 }
 
@@ -206,9 +206,15 @@ func compareTables(before, after *Document) []TableChange {
 		}
 		return i
 	}
+	// scan --fds tells kinds apart that are one elsewhere, and leaves descendants out.
+	alike := judged(before) == judged(after)
+	beforeTables, afterTables := before.Tables, after.Tables
+	if !alike {
+		beforeTables, afterTables = before.unaskedTables(), after.unaskedTables()
+	}
 	old := map[identity]*Table{}
-	for i := range before.Tables {
-		old[of(&before.Tables[i])] = &before.Tables[i]
+	for i := range beforeTables {
+		old[of(&beforeTables[i])] = &beforeTables[i]
 	}
 	sameBoot := before.Host.BootID == after.Host.BootID
 	changes := []TableChange{}
@@ -220,8 +226,8 @@ func compareTables(before, after *Document) []TableChange {
 		}
 		programs[name][side].add(t)
 	}
-	for i := range after.Tables {
-		t := &after.Tables[i]
+	for i := range afterTables {
+		t := &afterTables[i]
 		was := old[of(t)]
 		if was == nil || !sameBoot {
 			other(t, 1)
@@ -239,14 +245,7 @@ func compareTables(before, after *Document) []TableChange {
 	for _, t := range old {
 		other(t, 0)
 	}
-	if !covers(before, after) || !covers(after, before) || len(before.Tables) == 0 || len(after.Tables) == 0 {
-		clear(programs)
-	}
-	if judged(before) != judged(after) { // scan --fds tells kinds apart that are one elsewhere
-		for i := range changes {
-			changes[i].Kinds = []KindChange{}
-		}
-		changes = slices.DeleteFunc(changes, func(c TableChange) bool { return c.Open.Old == c.Open.New })
+	if !alike || !covers(before, after) || !covers(after, before) || len(before.Tables) == 0 || len(after.Tables) == 0 {
 		clear(programs)
 	}
 	for name, sides := range programs {

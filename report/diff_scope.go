@@ -3,6 +3,8 @@ package report
 import (
 	"slices"
 	"strings"
+
+	"stray/fdscan"
 )
 
 // covers reports that whatever b was asked about, a was asked about too: what a
@@ -15,6 +17,8 @@ func covers(a, b *Document) bool {
 	}
 	switch {
 	case !pids || !slices.Equal(a.Asked.Limits, b.Asked.Limits):
+		return false
+	case a.Asked.Twice != b.Asked.Twice || b.Asked.Deep && !a.Asked.Deep: // a second look finds some, and clears others
 		return false
 	case a.Run != nil || b.Run != nil: // the query is a command, and need not be the same one
 		return a.Run != nil && b.Run != nil
@@ -31,6 +35,20 @@ func within[T comparable](all, some []T) bool {
 
 // judged reports that rules were run at all.
 func judged(d *Document) bool { return len(d.Evaluated)+len(d.NotEvaluated) > 0 }
+
+// unaskedTables are the tables of d, with the kinds of descriptors by the names
+// that scan and check have for them: scan --fds tells more kinds apart.
+func (d *Document) unaskedTables() []Table {
+	tables := slices.Clone(d.Tables)
+	for i := range tables {
+		kinds := map[string]int{}
+		for name, n := range tables[i].Kinds {
+			kinds[fdscan.UnaskedName(name)] += n
+		}
+		tables[i].Kinds = kinds
+	}
+	return tables
+}
 
 // starved reports a rule that d could not check, so that it may have found but
 // some of what there was.
@@ -65,11 +83,8 @@ func askedText(s Side) string {
 			text += " (" + strings.Join(s.Asked.Programs, ", ") + ")"
 		}
 	}
-	for _, l := range s.Asked.Limits {
-		text += " " + l
-	}
-	if s.Asked.All {
-		text += " -a"
+	for _, f := range s.Asked.flags() {
+		text += " " + f
 	}
 	return strings.TrimSpace(text)
 }

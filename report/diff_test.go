@@ -283,6 +283,9 @@ func TestDiffOfOtherQuestions(t *testing.T) {
 		"all, then one port":      {everything, query("8080"), "new"},
 		"other limits":            {everything, asked(report.Asked{Limits: []string{"--pile 3"}}), ""},
 		"the same other limits":   {asked(report.Asked{Limits: []string{"--pile 3"}}), asked(report.Asked{Limits: []string{"--pile 3"}}), "new gone tables listeners"},
+		"deep, then at a glance":  {asked(report.Asked{Deep: true}), everything, "new"},
+		"at a glance, then deep":  {everything, asked(report.Asked{Deep: true}), "gone"},
+		"twice, then once":        {asked(report.Asked{Twice: true}), everything, ""},
 		"all connections":         {conns(true), conns(true), "new gone tables listeners connections"},
 		"those that are not well": {conns(false), conns(false), "new gone tables"},
 		"another command":         {everything, conns(true), "new gone tables"},
@@ -331,7 +334,7 @@ func TestQuestionIsTold(t *testing.T) {
 	r := m.answer()
 	r.Query = []string{"18080"}
 	r.Outcome.Processes[4180] = &fdscan.Process{PID: 4180, Exe: "/srv/server"}
-	r.Outcome.Asked = inspect.Scope{PIDs: []int{4180, 77}, Limits: []string{"--pile 3"}}
+	r.Outcome.Asked = inspect.Scope{PIDs: []int{4180, 77}, Limits: []string{"--pile 3"}, Deep: true}
 	for format, want := range map[string]string{
 		"json": `"asked": {
     "pids": [
@@ -344,10 +347,12 @@ func TestQuestionIsTold(t *testing.T) {
     "limits": [
       "--pile 3"
     ],
-    "all": false
+    "all": false,
+    "deep": true,
+    "twice": false
   }`,
-		"junit":    `<property name="query" value="18080 -p 4180 -p 77 --pile 3"></property>`,
-		"markdown": "# stray who 18080 -p 4180 -p 77 --pile 3\n",
+		"junit":    `<property name="query" value="18080 -p 4180 -p 77 --pile 3 --deep"></property>`,
+		"markdown": "# stray who 18080 -p 4180 -p 77 --pile 3 --deep\n",
 	} {
 		if text := render(t, r, format, report.Style{}); !strings.Contains(text, want) {
 			t.Errorf("%s lacks %s:\n%s", format, want, text)
@@ -393,16 +398,27 @@ func TestOrderOfListeners(t *testing.T) {
 // A list of descriptors tells kinds apart that are one where they are judged: that
 // is no growth.
 func TestDiffOfListAndScan(t *testing.T) {
-	document := func(evaluated []string, open int, kinds map[string]int) *report.Document {
+	document := func(evaluated []string, kinds map[string]int) *report.Document {
+		open := 0
+		for _, n := range kinds {
+			open += n
+		}
 		d := &report.Document{Tables: []report.Table{{PID: 4, Open: open, Kinds: kinds, Process: report.Process{PID: 4, Comm: "web"}}}}
 		d.Command, d.Host.BootID, d.Evaluated = "scan", "boot", evaluated
 		return d
 	}
-	list := document(nil, 3, map[string]int{"character": 3})
-	if d := report.Compare("", list, document([]string{"FD101"}, 3, map[string]int{"regular": 3})); len(d.Tables) != 0 {
+	judged := []string{"FD101"}
+	list := document(nil, map[string]int{"character": 3, "regular": 1, "inet": 2, "pipe": 1})
+	if d := report.Compare("", list, document(judged, map[string]int{"file": 4, "socket": 2, "pipe": 1})); len(d.Tables) != 0 {
 		t.Errorf("%+v", d.Tables)
 	}
-	if d := report.Compare("", list, document([]string{"FD101"}, 5, map[string]int{"regular": 5})); len(d.Tables) != 1 || len(d.Tables[0].Kinds) != 0 || d.Tables[0].Open.New != 5 {
+	want := []report.KindChange{{Kind: "socket", Change: report.Change{Old: 2, New: 9}}}
+	if d := report.Compare("", list, document(judged, map[string]int{"file": 4, "socket": 9, "pipe": 1})); len(d.Tables) != 1 || !slices.Equal(d.Tables[0].Kinds, want) {
+		t.Errorf("%+v", d.Tables)
+	}
+	// Two lists are compared by their own words.
+	want = []report.KindChange{{Kind: "regular", Change: report.Change{Old: 1, New: 2}}, {Kind: "character", Change: report.Change{Old: 3, New: 2}}}
+	if d := report.Compare("", list, document(nil, map[string]int{"character": 2, "regular": 2, "inet": 2, "pipe": 1})); len(d.Tables) != 1 || !slices.Equal(d.Tables[0].Kinds, want) {
 		t.Errorf("%+v", d.Tables)
 	}
 }

@@ -65,6 +65,24 @@ type Asked struct {
 	Limits []string `json:"limits"`
 	// All reports that sockets with which nothing is wrong are in the report too.
 	All bool `json:"all"`
+	// Deep and Twice report that more was looked at than is usual: every
+	// descriptor (--deep), connections at two times (conns --for).
+	Deep  bool `json:"deep"`
+	Twice bool `json:"twice"`
+}
+
+// flags are those of the command line that say how far was looked.
+func (a Asked) flags() []string {
+	flags := slices.Clone(a.Limits)
+	for _, f := range []struct {
+		on   bool
+		name string
+	}{{a.All, "-a"}, {a.Deep, "--deep"}, {a.Twice, "--for"}} {
+		if f.on {
+			flags = append(flags, f.name)
+		}
+	}
+	return flags
 }
 
 // Tool is the program that made a Document.
@@ -228,6 +246,9 @@ type Finding struct {
 	Evidence    []string `json:"evidence"`
 	Next        []string `json:"next"`
 	Fingerprint string   `json:"fingerprint"`
+	// Opened is how the descriptor came to be, by check --stacks; null when that was
+	// not seen.
+	Opened *Opening `json:"opened"`
 }
 
 // Unevaluated is a rule that a gap starved.
@@ -252,6 +273,8 @@ type Run struct {
 	Reported   int       `json:"reported_exit_code"` // that of stray
 	Duration   float64   `json:"duration_seconds"`
 	Sampled    bool      `json:"sampled"`
+	Stacks     bool      `json:"stacks"`
+	Directory  *string   `json:"directory"` // in which it began
 	Processes  int       `json:"processes"`
 	LeftBehind []Process `json:"left_behind"`
 }
@@ -288,7 +311,7 @@ func NewDocument(r *Result) *Document {
 }
 
 func newAsked(o *inspect.Outcome) Asked {
-	a := Asked{list(o.Asked.PIDs, func(pid int) int { return pid }), []string{}, list(o.Asked.Limits, text), o.Asked.All}
+	a := Asked{list(o.Asked.PIDs, func(pid int) int { return pid }), []string{}, list(o.Asked.Limits, text), o.Asked.All, o.Asked.Deep, o.Asked.Twice}
 	for _, pid := range o.Asked.PIDs {
 		if p := o.Processes[pid]; p != nil {
 			a.Programs = append(a.Programs, programOf(newProcess(p)))
@@ -303,7 +326,7 @@ func newRun(r *inspect.Run) *Run {
 	if r == nil {
 		return nil
 	}
-	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Reported, r.Duration.Seconds(), r.Sampled, r.Processes, list(r.LeftBehind, newProcess)}
+	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Reported, r.Duration.Seconds(), r.Sampled, r.Stacks, orNull(text(r.Directory)), r.Processes, list(r.LeftBehind, newProcess)}
 }
 
 func newHost(h fdscan.Host) Host {
@@ -380,6 +403,7 @@ func newFinding(f inspect.Finding) Finding {
 	j := Finding{
 		Rule: f.Rule.ID, Name: f.Rule.Name, Severity: f.Severity.String(), TID: orNull(f.TID), FD: descriptor(f.FD), Inode: orNull(f.Inode),
 		Message: text(f.Message), Evidence: list(f.Evidence, text), Next: list(f.Next, text), Fingerprint: f.Fingerprint,
+		Opened: newOpening(f.Opening),
 	}
 	if f.Process != nil {
 		j.PID = &f.Process.PID

@@ -124,7 +124,7 @@ func newHealth(s *inspect.Socket) *Health {
 			return Diagnosis{string(d.Ailment), d.Rule, d.Severity.String(), orNull(d.For.Seconds()), text(d.Text)}
 		}),
 	}
-	if p := h.Peer; p != nil {
+	if p := inspect.PeerOf(s.Socket); p != nil {
 		j.Peer = &HealthPeer{orNull(p.NetNS), string(p.State), orNull(p.Inode), p.Unread(), list(p.Holders, func(h *fdscan.Holder) PeerHolder {
 			return PeerHolder{h.Process.PID, descriptor(h.FD), text(h.Process.Comm), string(rune(h.Process.State))}
 		})}

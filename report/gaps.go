@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stray/fdscan"
@@ -66,8 +67,33 @@ type uncheckedLine struct {
 	because string
 }
 
-// String is "FD101, FD102: why".
-func (l uncheckedLine) String() string { return strings.Join(l.rules, ", ") + ": " + l.because }
+// String is "FD101–FD105, FD204: why".
+func (l uncheckedLine) String() string { return ruleRanges(l.rules) + ": " + l.because }
+
+// leastRange is how many rules with successive numbers are written as a range.
+const leastRange = 3
+
+// ruleRanges lists ids, which are sorted, in few words: "FD101–FD105, FD204".
+func ruleRanges(ids []string) string {
+	number := func(id string) int {
+		n, _ := strconv.Atoi(strings.TrimPrefix(id, "FD"))
+		return n
+	}
+	var words []string
+	for len(ids) > 0 {
+		n := 1
+		for n < len(ids) && number(ids[n]) == number(ids[n-1])+1 {
+			n++
+		}
+		if n >= leastRange {
+			words = append(words, ids[0]+"–"+ids[n-1])
+		} else {
+			words = append(words, ids[:n]...)
+		}
+		ids = ids[n:]
+	}
+	return strings.Join(words, ", ")
+}
 
 // uncheckedWords say what a gap means for a rule: that it found nothing means
 // nothing for who, which asks about one thing; what looks at everything has judged

@@ -28,7 +28,7 @@ func ReadPast(r io.Reader) (*inspect.Past, error) {
 		return nil, fmt.Errorf("taken_at: %w", err)
 	}
 	past := &inspect.Past{TakenAt: taken, BootID: d.Host.BootID}
-	for _, t := range d.Tables {
+	for _, t := range d.unaskedTables() {
 		started, err := time.Parse(time.RFC3339Nano, t.Process.StartTime)
 		if err != nil {
 			return nil, fmt.Errorf("start_time of pid %d: %w", t.PID, err)

@@ -41,7 +41,7 @@ func (r *Result) question() string {
 	for _, pid := range r.Outcome.Asked.PIDs {
 		words = append(words, fmt.Sprintf("-p %d", pid))
 	}
-	return strings.Join(slices.Concat(words, r.Outcome.Asked.Limits), " ")
+	return strings.Join(slices.Concat(words, newAsked(r.Outcome).flags()), " ")
 }
 
 // Style is how a text format looks.

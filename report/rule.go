@@ -10,25 +10,79 @@ import (
 )
 
 // WriteRule writes what a rule means, and how to cure what it finds: the text
-// of stray explain, which is the help of a rule in other formats too.
-func WriteRule(w io.Writer, r *inspect.Rule) error {
+// of stray explain, which is the help of a rule in other formats too. On a narrow
+// terminal everything but code is folded.
+func WriteRule(w io.Writer, r *inspect.Rule, s Style) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "%s %s: %s\nseverity: %s\n\n%s\n\ncure:\n", r.ID, r.Name, r.Title, severityText(r), r.Text)
+	width, text := ruleWidth+len(cureIndent), r.Text
+	if s.Width > 0 && s.Width < width {
+		width, text = s.Width, refold(r.Text, s.Width)
+	}
+	fmt.Fprintln(b, fold(fmt.Sprintf("%s %s: %s", r.ID, r.Name, r.Title), s.Width, "  "))
+	fmt.Fprintf(b, "%s\n\n%s\n\ncure:\n", fold("severity: "+severityText(r), s.Width, "  "), text)
 	for i, c := range r.Cures {
 		if i > 0 && (c.After != "" || r.Cures[i-1].After != "") {
 			fmt.Fprintln(b)
 		}
-		fmt.Fprintf(b, "  %s\n    %s\n", c.Language, fold(c.Text, ruleWidth, "    "))
+		fmt.Fprintf(b, "  %s\n%s\n", c.Language, fold(cureIndent+c.Text, width, cureIndent))
 		if c.After != "" {
 			fmt.Fprintln(b)
-			writeChanges(b, "    ", " ", c)
+			writeChanges(b, cureIndent, " ", c)
 		}
 	}
 	return b.Flush()
 }
 
-// ruleWidth is that of the texts of rules, in columns.
-const ruleWidth = 76
+// ruleWidth is that of the texts of cures, in columns, and cureIndent what stands
+// before them.
+const (
+	ruleWidth  = 76
+	cureIndent = "    "
+)
+
+// refold makes the lines of a text as long as width allows, or shorter. It has
+// paragraphs, and lists whose items begin with "- ".
+func refold(text string, width int) string {
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		joins := line != "" && !strings.HasPrefix(line, "- ") && len(lines) > 0 && lines[len(lines)-1] != ""
+		if joins {
+			lines[len(lines)-1] += " " + strings.TrimLeft(line, " ")
+		} else {
+			lines = append(lines, line)
+		}
+	}
+	for i, line := range lines {
+		indent := ""
+		if strings.HasPrefix(line, "- ") {
+			indent = "  "
+		}
+		lines[i] = fold(line, width, indent)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// WriteRules writes a line for each rule; a title that a narrow terminal has no
+// room for goes on below itself, or below its rule.
+func WriteRules(w io.Writer, rules []*inspect.Rule, s Style) error {
+	b := bufio.NewWriter(w)
+	name, severity := 0, 0
+	for _, r := range rules {
+		name, severity = max(name, len(r.Name)), max(severity, len(r.Severity.String()))
+	}
+	for _, r := range rules {
+		before := fmt.Sprintf("%s  %-*s  %-*s  ", r.ID, severity, r.Severity, name, r.Name)
+		indent := strings.Repeat(" ", len(before))
+		if s.Width < len(before)+leastTitle {
+			indent = cureIndent
+		}
+		fmt.Fprintln(b, fold(before+r.Title, s.Width, indent))
+	}
+	return b.Flush()
+}
+
+// leastTitle is how many columns there have to be for a title to go on in.
+const leastTitle = 24
 
 // severityText is the severity of a rule, and when it is another.
 func severityText(r *inspect.Rule) string {

@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -59,7 +60,7 @@ func TestRulePages(t *testing.T) {
 func TestWriteRule(t *testing.T) {
 	for _, r := range rules.All() {
 		var text bytes.Buffer
-		if err := report.WriteRule(&text, r); err != nil {
+		if err := report.WriteRule(&text, r, report.Style{}); err != nil {
 			t.Fatal(err)
 		}
 		words := strings.Join(strings.Fields(text.String()), " ")
@@ -77,6 +78,43 @@ func TestWriteRule(t *testing.T) {
 			if n := len([]rune(line)); n > 84 && !strings.HasPrefix(line, r.ID) && !strings.HasPrefix(line, "severity: ") {
 				t.Errorf("%s: %d columns: %s", r.ID, n, line)
 			}
+		}
+	}
+}
+
+// On a narrow terminal every line but code is folded, and loses no word.
+func TestRulesOnNarrowTerminals(t *testing.T) {
+	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	for _, width := range []int{40, 60, 79, 80} {
+		s := report.Style{Width: width}
+		check := func(name, narrow, wide string) {
+			if words(narrow) != words(wide) {
+				t.Errorf("%s, %d columns: other words:\n%s", name, width, narrow)
+			}
+			for line := range strings.Lines(narrow) {
+				code := strings.HasPrefix(line, "    - ") || strings.HasPrefix(line, "    + ") || strings.HasPrefix(line, "      ")
+				if oneWord := len(strings.Fields(line)) == 1; !code && !oneWord && len([]rune(line)) > width+1 {
+					t.Errorf("%s, %d columns: %s", name, width, line)
+				}
+			}
+		}
+		for _, r := range rules.All() {
+			var narrow, wide bytes.Buffer
+			if err := errors.Join(report.WriteRule(&narrow, r, s), report.WriteRule(&wide, r, report.Style{})); err != nil {
+				t.Fatal(err)
+			}
+			check(r.ID, narrow.String(), wide.String())
+			if strings.Contains(narrow.String(), " - ") && strings.Contains(r.Text, "\n- ") && !strings.Contains(narrow.String(), "\n- ") {
+				t.Errorf("%s: the list is no list:\n%s", r.ID, &narrow)
+			}
+		}
+		var narrow, wide bytes.Buffer
+		if err := errors.Join(report.WriteRules(&narrow, rules.All(), s), report.WriteRules(&wide, rules.All(), report.Style{})); err != nil {
+			t.Fatal(err)
+		}
+		check("rules", narrow.String(), wide.String())
+		if n := strings.Count(wide.String(), "\n"); n != len(rules.All()) {
+			t.Errorf("%d lines for %d rules", n, len(rules.All()))
 		}
 	}
 }

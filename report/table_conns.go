@@ -109,9 +109,13 @@ func (p *page) connectionRows(sockets []*inspect.Socket) error {
 	}
 	for _, s := range sockets {
 		row := gridRow{note: Printable(inspect.PeerText(s.Socket))}
+		told := *s
+		if !p.wide { // which has a row for each subflow
+			told.Socket = inspect.Whole(s.Socket)
+		}
 		for _, c := range connectionColumns {
 			if !c.wide || p.wide {
-				row.cells = append(row.cells, Printable(c.cell(s)))
+				row.cells = append(row.cells, Printable(c.cell(&told)))
 			}
 		}
 		if slices.ContainsFunc(s.Diagnoses, func(d inspect.Diagnosis) bool { return d.Severity == inspect.Error }) {

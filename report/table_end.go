@@ -207,6 +207,7 @@ func (p *page) findings() {
 	var next []string
 	for _, f := range p.outcome.Findings {
 		p.finding(&f)
+		p.opened(&f)
 		for _, n := range f.Next {
 			if !slices.Contains(next, n) {
 				next = append(next, n)
@@ -272,12 +273,19 @@ func (p *page) step(label, c string, widest int) {
 // purposeOf says what a command is for; "" for one that needs no words.
 func purposeOf(command string) string {
 	switch {
+	case strings.HasPrefix(command, "stray check --stacks "):
+		return "shows where it was opened"
 	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
 	case strings.HasPrefix(command, "stray conns --for "):
-		return "a second look makes it certain"
+		if strings.Contains(command, " -p ") {
+			return "a second look makes it certain"
+		}
+		return "a second look may tell which"
 	case strings.HasPrefix(command, "kill -CONT "):
 		return "lets the peer go on"
+	case strings.HasPrefix(command, "stray close --destroy "):
+		return "has the kernel abort it, with a plan first"
 	case strings.HasPrefix(command, "stray close --rule "):
 		return "drops them in that process, with a plan first"
 	case strings.HasPrefix(command, "stray close "):

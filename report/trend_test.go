@@ -58,6 +58,11 @@ func TestReadPast(t *testing.T) {
 	if then == nil || then.Open != 50 || then.Kinds["socket"] != 40 || then.Process.Exe != "/srv/server" || past.BootID != "boot" || !past.TakenAt.Equal(time.Unix(2000, 0)) {
 		t.Errorf("%+v, %+v", past, then)
 	}
+	// scan --fds has names for kinds that are one to those who judge.
+	text = strings.Replace(text, `"socket": 40`, `"inet": 30, "unix": 10`, 1)
+	if past, err = report.ReadPast(strings.NewReader(text)); err != nil || past.Of(now.Outcome.Host, now.Outcome.Tables[0]).Kinds["socket"] != 40 {
+		t.Errorf("%v, %+v", err, past)
+	}
 	for name, wrong := range map[string]string{
 		"nothing":         "",
 		"no report":       `{"tool":{"name":"other"}}`,

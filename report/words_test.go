@@ -122,3 +122,18 @@ func TestBaseName(t *testing.T) {
 		}
 	}
 }
+
+func TestRuleRanges(t *testing.T) {
+	for ids, want := range map[string]string{
+		"":                        "",
+		"FD101":                   "FD101",
+		"FD101 FD102":             "FD101, FD102",
+		"FD101 FD102 FD103":       "FD101–FD103",
+		"FD105 FD201 FD202 FD203": "FD105, FD201–FD203",
+		"FD101 FD103 FD104 FD106": "FD101, FD103, FD104, FD106",
+	} {
+		if got := ruleRanges(strings.Fields(ids)); got != want {
+			t.Errorf("%s: %q, want %q", ids, got, want)
+		}
+	}
+}

@@ -105,7 +105,7 @@ func carried(r *inspect.Rule, strays []*fdscan.Descriptor) (findings []inspect.F
 		strays = slices.DeleteFunc(strays, func(d *fdscan.Descriptor) bool { return d.From == first.From })
 		var what, about []string
 		for _, d := range same {
-			what = append(what, fmt.Sprintf("fd %d %s", d.FD, describe(d)))
+			what = append(what, fmt.Sprintf("fd %d %s%s", d.FD, describe(d), locked(d)))
 			about = append(about, d.Kind.Name)
 		}
 		slices.Sort(about)
@@ -115,8 +115,11 @@ func carried(r *inspect.Rule, strays []*fdscan.Descriptor) (findings []inspect.F
 		}
 		f := inspect.NewProcessFinding(r, first.Process, first.FD, message, append(about, first.From.Comm)...)
 		f.Inode, f.Descriptors = first.Inode, same
-		for _, w := range what {
+		for i, w := range what {
 			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
+			for _, lock := range same[i].Locks {
+				f.Evidence = append(f.Evidence, fmt.Sprintf("fd %d keeps a lock, %s %s: it lasts until the last copy is closed, or one is unlocked", same[i].FD, lock.Type, lock.Access))
+			}
 		}
 		if !slices.ContainsFunc(same, func(d *fdscan.Descriptor) bool { return !slices.Contains(memoryDevices, d.Link) }) {
 			f.Severity = inspect.Note
@@ -177,6 +180,14 @@ func describe(d *fdscan.Descriptor) string {
 		return d.Link
 	}
 	return d.Kind.Name
+}
+
+// locked says that a lock is held through d.
+func locked(d *fdscan.Descriptor) string {
+	if len(d.Locks) == 0 {
+		return ""
+	}
+	return ", locked"
 }
 
 // mostEnumerated is how many things a message names before it counts the rest.

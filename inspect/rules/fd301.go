@@ -45,7 +45,7 @@ bytes, as each sshd keeps of a socketpair(2), is reported in a pile only.`,
 			if p.Process != nil && f.Severity == inspect.Warning && len(p.Members) >= v.Limits.Pile && v.Limits.Pile > 0 {
 				f.Severity = inspect.Error
 			}
-			proposeClose(p, f)
+			proposeClose(v, p, f)
 		})
 	},
 	Starved: inspect.UnseenHealth,

@@ -45,7 +45,7 @@ queue and the retransmissions growing.`,
 			return " looks dead", "look dead"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
-			proposeClose(p, f)
+			proposeClose(v, p, f)
 			proposeLook(v, p, f)
 		})
 	},

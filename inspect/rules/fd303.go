@@ -46,7 +46,10 @@ transfers, whose queue is full and moves.`,
 			return " is stalled", "are stalled"
 		}
 		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) {
-			proposeClose(p, f)
+			proposeClose(v, p, f)
+			if command := abortCommand(v, p); command != "" {
+				f.Next = append([]string{command}, f.Next...)
+			}
 			if q := stoppedPeer(p.Members[0].Socket); q != nil {
 				f.Next = append([]string{fmt.Sprintf("kill -CONT %d", q.PID)}, f.Next...)
 			}
@@ -55,12 +58,23 @@ transfers, whose queue is full and moves.`,
 	Starved: inspect.UnseenHealth,
 })
 
+// abortCommand ends a connection that no process owns, which takes the kernel; ""
+// for several, and for one of another network namespace.
+func abortCommand(v *inspect.View, p *inspect.Pile) string {
+	s := p.Members[0]
+	if s.Inode != 0 || len(p.Members) > 1 || !s.NetNSMine {
+		return ""
+	}
+	return byLimits(v, fmt.Sprintf("stray close --destroy --rule FD303 %s", s.Address()))
+}
+
 // stoppedPeer is the process at the other end, if it is stopped by a signal.
 func stoppedPeer(s *fdscan.Socket) *fdscan.Process {
-	if s.Health == nil || s.Health.Peer == nil {
+	peer := inspect.PeerOf(s)
+	if peer == nil {
 		return nil
 	}
-	for _, h := range s.Health.Peer.Holders {
+	for _, h := range peer.Holders {
 		if h.Process.State == 'T' {
 			return h.Process
 		}

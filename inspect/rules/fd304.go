@@ -10,7 +10,7 @@ var _ = register(&inspect.Rule{
 	ID:           "FD304",
 	Name:         "backlog-full",
 	Severity:     inspect.Error,
-	SeverityNote: "warning while the backlog is not full, or full for a moment only",
+	SeverityNote: "warning while the backlog is not full, or full for a moment only; note for a listener of a group one of which does not accept",
 	Title:        "connections wait for a listener that does not accept them",
 	Text: `The kernel completes handshakes by itself and queues the connections until the
 program accepts them: the client believes that it is connected, sends its
@@ -22,9 +22,15 @@ a child that does not serve it (FD102), which takes connections all the same.
 It is recognised by the age of what waits (--waiting) and, where that can be
 seen, by the threads of the holders.
 
+Of several listeners of one address (SO_REUSEPORT), no table tells for which of
+them a connection waits; the length of each queue is known. One that hangs while
+another is busy is told of by two looks (--for 3s); before, each of them is
+mentioned in a note.
+
 A queue that is full and young is a burst, or a limit that is too low:
-listen(2)'s argument, cut to net.core.somaxconn. More half-open handshakes
-than the backlog takes are a SYN flood, or answers that do not arrive.`,
+listen(2)'s argument, cut to net.core.somaxconn. As many half-open handshakes
+as the backlog takes, most of which the kernel has answered more than once, are
+a SYN flood, or answers that do not arrive.`,
 	Cures: []inspect.Cure{
 		{Language: "C", Text: "accept until EAGAIN in every turn of the loop, and do no work there that can block; listen(fd, SOMAXCONN)."},
 		{Language: "C++/Asio", Text: "start the next async_accept in the handler of the last, also after an error; after fork, close the acceptor in the child."},
@@ -49,6 +55,9 @@ than the backlog takes are a SYN flood, or answers that do not arrive.`,
 					message = fmt.Sprintf("%s: listener %s fd %d: %s", who(p.Process), s.Address(), one.FD, one.Worst.Text)
 				}
 				f := inspect.NewPileFinding(r, v.Host, &one, message)
+				if d := one.Worst; d.Severity == inspect.Note && v.Sight&inspect.SightTrend == 0 {
+					f.Next = append([]string{byLimits(v, fmt.Sprintf("stray conns --for 3s %d", s.Local.Port))}, f.Next...)
+				}
 				f.Next = append([]string{"stray who " + target(s)}, f.Next...)
 				findings = append(findings, f)
 			}

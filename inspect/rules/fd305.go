@@ -26,7 +26,7 @@ It is recognised by the state and by how long nothing has come (--half-closed,
 	Needs: inspect.SightHealth,
 	Check: func(r *inspect.Rule, v *inspect.View) []inspect.Finding {
 		phrase := func(inspect.Ailment) (string, string) { return " is half closed", "are half closed" }
-		return pileFindings(r, v, phrase, proposeClose)
+		return pileFindings(r, v, phrase, func(p *inspect.Pile, f *inspect.Finding) { proposeClose(v, p, f) })
 	},
 	Starved: inspect.UnseenHealth,
 })

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 
 	"stray/fdscan"
 	"stray/inspect"
@@ -48,15 +49,20 @@ func name(p *inspect.Pile) string {
 	return fmt.Sprintf("%s fd %d", text, p.FD)
 }
 
+// byLimits is a command that judges by the limits that v was judged by.
+func byLimits(v *inspect.View, command string) string {
+	return strings.Join(append([]string{command}, v.Limits.Changed()...), " ")
+}
+
 // closeCommand ends the members of a pile, with a plan first; "" when there is no
 // process to do it in.
-func closeCommand(p *inspect.Pile) string {
+func closeCommand(v *inspect.View, p *inspect.Pile) string {
 	s := p.Members[0]
 	switch {
 	case p.Process == nil:
 		return ""
 	case len(p.Members) > 1:
-		return fmt.Sprintf("stray close --rule %s -p %d", p.Worst.Rule, p.Process.PID)
+		return byLimits(v, fmt.Sprintf("stray close --rule %s -p %d", p.Worst.Rule, p.Process.PID))
 	}
 	// Its far end may be that of healthy connections too.
 	return fmt.Sprintf("stray close inode:%d -p %d", s.Inode, p.Process.PID)
@@ -64,8 +70,8 @@ func closeCommand(p *inspect.Pile) string {
 
 // proposeClose puts closeCommand first among what to do next, for what is worse
 // than a note.
-func proposeClose(p *inspect.Pile, f *inspect.Finding) {
-	if command := closeCommand(p); command != "" && f.Severity > inspect.Note {
+func proposeClose(v *inspect.View, p *inspect.Pile, f *inspect.Finding) {
+	if command := closeCommand(v, p); command != "" && f.Severity > inspect.Note {
 		f.Next = append([]string{command}, f.Next...)
 	}
 }
@@ -76,5 +82,5 @@ func proposeLook(v *inspect.View, p *inspect.Pile, f *inspect.Finding) {
 	if v.Sight&inspect.SightTrend != 0 || f.Severity == inspect.Note || p.Process == nil {
 		return
 	}
-	f.Next = append([]string{fmt.Sprintf("stray conns --for 3s -p %d", p.Process.PID)}, f.Next...)
+	f.Next = append([]string{byLimits(v, fmt.Sprintf("stray conns --for 3s -p %d", p.Process.PID))}, f.Next...)
 }

@@ -60,6 +60,7 @@ func crossing(r *inspect.Rule, v *inspect.View, c *fdscan.Crossing, message stri
 	case slices.Contains(memoryDevices, c.Link):
 		f.Severity = inspect.Note
 	}
+	tellOpening(v, &f, c.Opening)
 	return f
 }
 

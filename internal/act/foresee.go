@@ -39,10 +39,14 @@ func (p *Plan) Foresee(s *Step) (lines []string) {
 	} else {
 		say("%s", s.lost())
 	}
+	is, stays := "is", "stays"
+	if len(s.Holders) > 1 {
+		is, stays = "are", "stay"
+	}
 	if s.Method == Close {
-		say("%s is free at once: when the program opens something it may get the number, and use it as this socket", s.Numbers())
+		say("%s %s free at once: when the program opens something it may get the number, and use it as this socket", s.Numbers(), is)
 	} else {
-		say("%s stays taken, by an inert object, until the program closes it", s.Numbers())
+		say("%s %s taken, by an inert object, until the program closes it", s.Numbers(), stays)
 	}
 	return append(lines, s.sees(len(keepers) > 0)...)
 }
@@ -92,15 +96,19 @@ func (s *Step) lost() string {
 		unsent := min(sent, k.Health.TCP.NotsentBytes)
 		on = fmt.Sprintf("%d unsent and %d unacknowledged bytes", unsent, sent-unsent)
 	}
+	finish := " (--half lets the peer finish first)"
+	if len(s.Holders) == 0 {
+		finish = "" // there is no descriptor to do that with
+	}
 	switch {
 	case sent > 0 && on != "" && s.Method == Half:
 		parts = append(parts, on+", which the peer gets first")
 	case sent > 0 && on != "":
-		parts = append(parts, on+" (--half lets the peer finish first)")
+		parts = append(parts, on+finish)
 	case sent > 0 && s.Method == Half:
 		parts = append(parts, count(sent, "byte")+" on the way, which the peer gets first")
 	case sent > 0:
-		parts = append(parts, count(sent, "byte")+" that the peer has not acknowledged (--half lets it finish first)")
+		parts = append(parts, count(sent, "byte")+" that the peer has not acknowledged"+finish)
 	}
 	if parts == nil {
 		return "nothing is lost: both queues are empty"

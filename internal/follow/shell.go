@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,14 +16,14 @@ import (
 
 // redirection finds the numbers that a command for a shell redirects: 3>log,
 // 5<&0, 9<>lock.
-var redirection = regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`)
+var redirection = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`) })
 
 // plumbing says what shows that the image of p opens descriptors for the programs
 // that it starts: it is a shell, or interprets a script, and so its descriptors
 // without FD_CLOEXEC are the redirections which that says.
 func (t *tree) plumbing(p *process, e entry) string {
 	for _, argument := range p.image.argv[min(1, len(p.image.argv)):] {
-		for _, m := range redirection.FindAllStringSubmatch(argument, -1) {
+		for _, m := range redirection().FindAllStringSubmatch(argument, -1) {
 			if m[1] == strconv.Itoa(e.fd) {
 				return "its arguments redirect " + m[1]
 			}
@@ -111,6 +112,18 @@ const firstOwn = 10
 // which it starts meanwhile.
 func (t *tree) isSubstitution(i *image, e entry) bool {
 	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && t.isShell(i)
+}
+
+// asFile finds the numbers of descriptors that an argument names as files.
+var asFile = regexp.MustCompile(`(?:/dev/fd|/proc/self/fd)/(\d+)`)
+
+// substitutes reports words that name a pipe as the file of its number: that is how
+// any shell puts another command in the place of a file, whether this machine
+// lists it for one or not.
+func substitutes(words string, e entry) bool {
+	return e.fd >= firstOwn && fdscan.KindOf(e.link) == fdscan.Pipe && slices.ContainsFunc(asFile.FindAllStringSubmatch(words, -1), func(m []string) bool {
+		return m[1] == strconv.Itoa(e.fd)
+	})
 }
 
 // isShell reports a program that the machine has for a shell (shells(5)), run

@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // sockDiagByFamily is SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
@@ -20,8 +22,8 @@ const sockDiagByFamily = 20
 const tcpDiagGetSock = 18
 
 // receiveBuffer is what the kernel fills at most in one go: netlink_dump
-// never makes a datagram larger than 32 KiB unless asked to.
-const receiveBuffer = 128 << 10
+// never makes a datagram larger than 32 KiB.
+const receiveBuffer = 32 << 10
 
 // maxTries bounds how often an interrupted dump is asked for again.
 const maxTries = 4
@@ -69,33 +71,15 @@ func Dial() (*Conn, error) {
 // the namespace in which it was made, so the thread that enters it is used once
 // and thrown away.
 func DialIn(nsfd int) (*Conn, error) {
-	type result struct {
-		c   *Conn
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread does not end with its goroutine, and its namespace
-			// is what /proc/self shows. While it is taken, another thread has to
-			// do it.
-			c, err := DialIn(nsfd)
-			runtime.UnlockOSThread()
-			done <- result{c, err}
-			return
-		}
-		// Never unlocked: the runtime ends the thread with the goroutine,
-		// and no other goroutine ever runs in the foreign namespace.
+	var c *Conn
+	err := osthread.Discard(func() (err error) {
 		if err := unix.Setns(nsfd, unix.CLONE_NEWNET); err != nil {
-			done <- result{err: fmt.Errorf("setns: %w", err)}
-			return
+			return fmt.Errorf("setns: %w", err)
 		}
-		c, err := Dial()
-		done <- result{c, err}
-	}()
-	r := <-done
-	return r.c, r.err
+		c, err = Dial()
+		return err
+	})
+	return c, err
 }
 
 // Close closes the transport.
@@ -288,22 +272,31 @@ func (s socket) Send(request []byte) error {
 
 func (s socket) Receive(buf []byte) (int, error) {
 	for {
-		n, _, flags, from, err := unix.Recvmsg(int(s), buf, nil, 0)
+		n, from, errno := s.receive(buf)
 		switch {
-		case err == unix.EINTR:
+		case errno == unix.EINTR:
 			continue
-		case err != nil:
-			return 0, err
-		case flags&unix.MSG_TRUNC != 0:
-			return 0, fmt.Errorf("datagram larger than %d bytes", len(buf))
+		case errno != 0:
+			return 0, errno
+		case n > len(buf):
+			return 0, fmt.Errorf("datagram of %d bytes, larger than %d", n, len(buf))
 		case n == 0:
 			return 0, errors.New("connection ended")
 		}
 		// Port 0 is the kernel; a privileged process may write here too.
-		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
+		if from.Family == unix.AF_NETLINK && from.Pid == 0 {
 			return n, nil
 		}
 	}
+}
+
+// receive is recvfrom(2); n is the length of the datagram even if it does not fit
+// (MSG_TRUNC). It allocates nothing: a table comes in thousands of datagrams.
+func (s socket) receive(buf []byte) (n int, from unix.RawSockaddrNetlink, errno unix.Errno) {
+	size := uint32(unix.SizeofSockaddrNetlink)
+	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)),
+		unix.MSG_TRUNC, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
+	return int(r), from, errno
 }
 
 func (s socket) Close() error { return unix.Close(int(s)) }

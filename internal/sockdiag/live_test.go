@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -305,144 +302,6 @@ func TestUnknownProtocolIsUnsupported(t *testing.T) {
 	if _, err := c.Inet(InetRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, States: 1 << Listen}); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestUnixSockets(t *testing.T) {
-	dir := t.TempDir()
-	s := newScene(t)
-	name := func(path string) unix.Sockaddr { return &unix.SockaddrUnix{Name: path} }
-	path := filepath.Join(dir, "listener")
-	abstract := "@stray-test-" + strconv.Itoa(os.Getpid())
-	listening := s.describe(s.listen(unix.AF_UNIX, 0, name(path)))
-	hidden := s.describe(s.socket(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0, name(abstract)))
-	gone := s.describe(s.socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0, name(filepath.Join(dir, "gone"))))
-	client := s.describe(s.connect(listening.fd, nil))
-	server := s.describe(s.accept(listening.fd))
-	s.connect(listening.fd, nil) // stays in the backlog
-	var file unix.Stat_t
-	s.try("stat", func() error { return unix.Stat(path, &file) })
-	s.try("unlink", func() error { return os.Remove(filepath.Join(dir, "gone")) })
-	s.try("write", func() error { _, err := unix.Write(client.fd, []byte("hello")); return err })
-	if s.err != nil {
-		t.Fatal(s.err)
-	}
-	rows, err := kernel(t).Unix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	find := func(m made) Unix {
-		i := slices.IndexFunc(rows, func(r Unix) bool { return r.Inode == m.inode })
-		if i < 0 {
-			t.Fatalf("no row has inode %d", m.inode)
-		}
-		return rows[i]
-	}
-	got := find(listening)
-	if got.Name != path+"\x00" || got.Type != unix.SOCK_STREAM || got.State != Listen || got.Cookie != listening.cookie {
-		t.Errorf("listener: %+v", got)
-	}
-	if got.RecvQueue != 1 || got.SendQueue != backlog || !got.HasUID || got.UID != uint32(os.Geteuid()) {
-		t.Errorf("listener: %+v", got)
-	}
-	device := unix.Mkdev(got.FileDevice>>20, got.FileDevice&0xfffff)
-	if uint64(got.FileInode) != file.Ino || device != file.Dev {
-		t.Errorf("listener's file is %d on %d, want %d on %d", got.FileInode, device, file.Ino, file.Dev)
-	}
-	if got := find(hidden); got.Name != "\x00"+abstract[1:] || got.Type != unix.SOCK_SEQPACKET || got.State != Close || got.FileInode != 0 {
-		t.Errorf("abstract socket: %+v", got)
-	}
-	if got := find(gone); got.Name != filepath.Join(dir, "gone")+"\x00" || got.Type != unix.SOCK_DGRAM {
-		t.Errorf("unlinked socket: %+v", got)
-	}
-	if got := find(client); got.Peer != server.inode || got.State != Established || got.Name != "" {
-		t.Errorf("client: %+v", got)
-	}
-	if got := find(server); got.Peer != client.inode || got.RecvQueue != 5 || got.Name != path+"\x00" {
-		t.Errorf("server: %+v", got)
-	}
-}
-
-func TestDialInSeesTheOtherNamespaceOnly(t *testing.T) {
-	testenv.NeedNetNS(t)
-	var there made
-	nsfd := newNamespace(t, func(s *scene) { there = s.describe(s.listen(unix.AF_INET, 0, at("127.0.0.1:7000"))) })
-	request := InetRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, States: 1 << Listen}
-	rows, err := kernelIn(t, nsfd).Inet(request)
-	if err != nil || len(rows) != 1 || rows[0].Inode != there.inode || rows[0].Cookie != there.cookie {
-		t.Errorf("inside: rows %+v, error %v", rows, err)
-	}
-	rows, err = kernel(t).Inet(request)
-	if err != nil || slices.ContainsFunc(rows, func(r Inet) bool { return r.Inode == there.inode }) {
-		t.Errorf("outside: rows %+v, error %v", rows, err)
-	}
-}
-
-func TestDialInOfNoNamespace(t *testing.T) {
-	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(null)
-	if c, err := DialIn(null); err == nil || c != nil {
-		t.Errorf("Conn %v, error %v", c, err)
-	}
-}
-
-// DialIn enters a namespace on a thread that nobody uses afterwards: neither
-// the main thread, whose namespace /proc/self shows, nor one that other
-// goroutines get.
-func TestDialInLeavesEveryThreadWhereItWas(t *testing.T) {
-	testenv.NeedNetNS(t)
-	home, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nsfd := newNamespace(t, func(*scene) {})
-	for range 300 {
-		done := make(chan error)
-		// The more goroutines there are, the sooner one runs on the main thread.
-		for range 4 {
-			go func() {
-				c, err := DialIn(nsfd)
-				if err == nil {
-					err = c.Close()
-				}
-				done <- err
-			}()
-		}
-		for range 4 {
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	// The threads that entered end on their own, soon.
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		foreign := threadsOutside(t, home)
-		if len(foreign) == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("threads %v of process %d are in another namespace", foreign, os.Getpid())
-		}
-	}
-}
-
-// threadsOutside returns the threads of this process that are in another
-// network namespace.
-func threadsOutside(t *testing.T, home string) (tids []string) {
-	t.Helper()
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, thread := range threads {
-		link, err := os.Readlink("/proc/self/task/" + thread.Name() + "/ns/net")
-		if err == nil && link != home {
-			tids = append(tids, thread.Name())
-		}
-	}
-	return tids
 }
 
 // The one walk for both families brings what the two walks do, bound-only

@@ -3,10 +3,11 @@ package sockdiag
 import (
 	"fmt"
 	"net/netip"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // made is a socket of a test, as the kernel describes it to its owner.
@@ -135,21 +136,7 @@ func newScene(t *testing.T) *scene {
 func newNamespace(t *testing.T, play func(s *scene)) (nsfd int) {
 	t.Helper()
 	s := &scene{}
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread must stay where it is: another one does it.
-			retry := make(chan struct{})
-			go func() { defer close(retry); runtime.LockOSThread(); nsfd = s.enterNew(play) }()
-			<-retry
-			runtime.UnlockOSThread()
-			return
-		}
-		nsfd = s.enterNew(play)
-	}()
-	<-finished
+	osthread.Discard(func() error { nsfd = s.enterNew(play); return nil })
 	t.Cleanup(s.close)
 	if s.err != nil {
 		t.Fatal(s.err)

@@ -72,6 +72,9 @@ type MPTCPInfo struct {
 	// Subflows are those besides the first (mptcpi_subflows), SubflowsTotal all
 	// of them (Linux 6.6).
 	Subflows, SubflowsTotal uint8
+	// Undelivered is what was written and the peer has not acknowledged
+	// (write_seq less snd_una).
+	Undelivered uint64
 	// BytesAcked counts what the peer has acknowledged of the whole (Linux 6.5).
 	BytesAcked, BytesReceived uint64
 	// LastDataSent, LastDataRecv and LastAckRecv are how long ago (Linux 6.10).
@@ -81,7 +84,7 @@ type MPTCPInfo struct {
 func (m *MPTCPInfo) parse(b []byte) {
 	f := fields(b)
 	*m = MPTCPInfo{
-		Size: len(b), Subflows: f.u8(0), SubflowsTotal: f.u8(80), BytesReceived: f.u64(64), BytesAcked: f.u64(72),
+		Size: len(b), Subflows: f.u8(0), SubflowsTotal: f.u8(80), Undelivered: f.u64(16) - f.u64(24), BytesReceived: f.u64(64), BytesAcked: f.u64(72),
 		LastDataSent: f.time(84, time.Millisecond), LastDataRecv: f.time(88, time.Millisecond), LastAckRecv: f.time(92, time.Millisecond),
 	}
 }

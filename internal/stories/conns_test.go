@@ -113,6 +113,16 @@ func TestClientDiesWithItsQueueFull(t *testing.T) {
 	t.Logf("the client has ended: %v %v", state, err)
 	said = says(t, `FIN_WAIT1, [\d.]+ \wB unsent for .*, no process owns it: closed, or its process died.*; peer is pid `+strconv.Itoa(serverPID)+` sink, STOPPED`, "--stalled", "300ms", strconv.Itoa(port))
 	t.Logf("\n%s", said)
+
+	// Only the kernel can end what no process owns.
+	abort := regexp.MustCompile(`stray (close --destroy --rule FD303 127\.0\.0\.1:\d+ --stalled 300ms)`).FindStringSubmatch(said)
+	if abort == nil {
+		t.Fatalf("it does not propose to abort the orphan:\n%s", said)
+	}
+	if plan := stray(t, 0, append(strings.Fields(abort[1]), "--yes")...); !strings.Contains(plan, "no process holds it") || strings.Contains(plan, "--half") {
+		t.Errorf("the plan for an orphan is\n%s", plan)
+	}
+	says(t, `nothing was looked at`, abort[1][strings.LastIndex(abort[1], "127."):strings.LastIndex(abort[1], " --stalled")])
 }
 
 // capnp builds the program on the distribution's Cap'n Proto.

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // diary is a Watcher that writes down what it is told, with the processes
@@ -43,6 +46,10 @@ func (d *diary) Exiting(pid, tid int, status unix.WaitStatus) {
 	d.note(pid, "exits with %d, descriptors open: %v", status.ExitStatus(), len(entries) > 0)
 }
 
+func (d *diary) Created(pid, tid int, made Creation) {
+	d.note(pid, "%s makes %d of %d", made.Call, made.FDs, made.Of)
+}
+
 func (d *diary) Ended(pid int) { d.note(pid, "ended") }
 
 func newDiary() *diary { return &diary{numbers: map[int]int{}} }
@@ -51,9 +58,18 @@ func shell(script string) Command {
 	return Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: os.Environ()}
 }
 
-func TestFollow(t *testing.T) {
+// eachWay runs a test with every call that makes descriptors stopped, and without.
+func eachWay(t *testing.T, test func(t *testing.T, o FollowOptions)) {
+	for _, calls := range []bool{false, true} {
+		t.Run(map[bool]string{false: "events", true: "calls"}[calls], func(t *testing.T) { test(t, FollowOptions{Calls: calls}) })
+	}
+}
+
+func TestFollow(t *testing.T) { eachWay(t, testFollow) }
+
+func testFollow(t *testing.T, o FollowOptions) {
 	d := newDiary()
-	end, err := Follow(shell("/bin/sleep 0; exit 3"), FollowOptions{}, d)
+	end, err := Follow(shell("/bin/sleep 0; exit 3"), o, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +83,8 @@ func TestFollow(t *testing.T) {
 		"1 exits with 3, descriptors open: true",
 		"1 ended",
 	}
-	if !slices.Equal(d.lines, want) || end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
+	told := slices.DeleteFunc(slices.Clone(d.lines), func(line string) bool { return strings.Contains(line, " makes ") })
+	if made := len(d.lines) > len(told); !slices.Equal(told, want) || made != o.Calls || end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
 		t.Errorf("told %q, status %v, survivors %v", d.lines, end.Status, end.Survivors)
 	}
 }
@@ -105,18 +122,25 @@ func TestFollowLetsGo(t *testing.T) {
 }
 
 // A program that cannot be executed is told from one that cannot be followed.
-func TestFollowNothing(t *testing.T) {
-	_, err := Follow(Command{Path: "/no/such/program", Argv: []string{"x"}}, FollowOptions{}, newDiary())
-	var exec *ExecError
-	if !errors.As(err, &exec) || !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
-		t.Errorf("error %v", err)
+func TestFollowNothing(t *testing.T) { eachWay(t, testFollowNothing) }
+
+func testFollowNothing(t *testing.T, o FollowOptions) {
+	for path, want := range map[string]unix.Errno{"/no/such/program": unix.ENOENT, "/": unix.EACCES, "/dev/null/x": unix.ENOTDIR} {
+		_, err := Follow(Command{Path: path, Argv: []string{"x"}}, o, newDiary())
+		var exec *ExecError
+		if !errors.As(err, &exec) || !errors.Is(err, want) || errors.Is(err, ErrRefused) {
+			t.Errorf("%s: error %v", path, err)
+		}
 	}
 }
 
 // Whatever ends the command before it has run, its status is told.
-func TestFollowEndedEarly(t *testing.T) {
+func TestFollowEndedEarly(t *testing.T) { eachWay(t, testFollowEndedEarly) }
+
+func testFollowEndedEarly(t *testing.T, o FollowOptions) {
 	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		end, err := Follow(shell("exec sleep 600"), FollowOptions{Launched: func(pid int) { unix.Kill(pid, signal) }}, newDiary())
+		o.Launched = func(pid int) { unix.Kill(pid, signal) }
+		end, err := Follow(shell("exec sleep 600"), o, newDiary())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,36 +153,35 @@ func TestFollowEndedEarly(t *testing.T) {
 
 // A command that begins with SIGCONT blocked, as its caller had it, runs like any
 // other: the SIGCONT that lets it run stays pending.
-func TestFollowContinueBlocked(t *testing.T) {
-	type result struct {
-		end *Followed
-		err error
-	}
-	done := make(chan result)
-	go onOwnThread(func() {
+func TestFollowContinueBlocked(t *testing.T) { eachWay(t, testFollowContinueBlocked) }
+
+func testFollowContinueBlocked(t *testing.T, o FollowOptions) {
+	var end *Followed
+	err := osthread.Discard(func() (err error) {
 		blocked := unix.Sigset_t{}
 		blocked.Val[0] = 1 << (unix.SIGCONT - 1)
 		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil); err != nil {
-			done <- result{err: err}
-			return
+			return err
 		}
-		end, err := newFollower(FollowOptions{}, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
-		done <- result{end, err}
+		end, err = newFollower(o, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
+		return err
 	})
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if r.end.Status.ExitStatus() != 3 || len(r.end.Survivors) != 0 {
-		t.Errorf("status %#x, survivors %v", uint32(r.end.Status), r.end.Survivors)
+	if end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
+		t.Errorf("status %#x, survivors %v", uint32(end.Status), end.Survivors)
 	}
 }
 
 // Who is in a hurry is heard, however busy the tree is.
-func TestFollowHurried(t *testing.T) {
+func TestFollowHurried(t *testing.T) { eachWay(t, testFollowHurried) }
+
+func testFollowHurried(t *testing.T, o FollowOptions) {
 	began := time.Now()
 	const grace = time.Minute
-	end, err := Follow(shell("(while :; do (:); done) & exit 0"), FollowOptions{Grace: grace, Hurry: func() bool { return true }}, newDiary())
+	o.Grace, o.Hurry = grace, func() bool { return true }
+	end, err := Follow(shell("(while :; do (:); done) & exit 0"), o, newDiary())
 	if err != nil {
 		t.Fatal(err)
 	}

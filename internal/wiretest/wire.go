@@ -10,12 +10,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"stray/internal/osthread"
 	"stray/internal/testenv"
 )
 
@@ -62,7 +62,7 @@ func New(t testing.TB) *Wire {
 
 func newEnd(t testing.TB, address, device string) *End {
 	e := &End{Address: address, Device: device}
-	err := onThread(func() error {
+	err := osthread.Discard(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
@@ -82,28 +82,9 @@ func newEnd(t testing.TB, address, device string) *End {
 	return e
 }
 
-// onThread calls f on a thread that is thrown away after it.
-func onThread(f func() error) error {
-	done := make(chan error, 1)
-	var enter func()
-	enter = func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			other := make(chan struct{})
-			go func() { enter(); close(other) }()
-			<-other
-			runtime.UnlockOSThread()
-			return
-		}
-		done <- f() // and the thread ends with its goroutine
-	}
-	go enter()
-	return <-done
-}
-
 // In calls f on a thread in the namespace of e.
 func (e *End) In(f func() error) error {
-	return onThread(func() error {
+	return osthread.Discard(func() error {
 		if err := unix.Setns(e.fd, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("setns: %w", err)
 		}

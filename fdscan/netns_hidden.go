@@ -1,0 +1,98 @@
+package fdscan
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// hiddenNamespaces finds the network namespaces that an open descriptor keeps, or
+// a mount in another mount namespace: it takes a look at every descriptor.
+func (l *lookup) hiddenNamespaces(pids []int) (found []namespace) {
+	var mu sync.Mutex
+	walker := ProcWalker{Root: l.root()}
+	// A context that ends is told by whoever asks next.
+	_ = walker.walk(l.ctx, pids, func() *shard {
+		s := &shard{root: walker.Root, gap: l.gap, dents: make([]byte, direntBuffer), link: make([]byte, Want{}.longestLink())}
+		s.see = func(_ int, _ []byte, r Ref, link []byte) {
+			if !hasPrefix(link, "net:[") {
+				return
+			}
+			mu.Lock()
+			found = append(found, namespace{inode: nsInode(string(link)), paths: []string{s.name(r.PID, r.TID, "fd/"+strconv.Itoa(r.FD))}})
+			mu.Unlock()
+		}
+		return s
+	})
+	seen := map[string]bool{}
+	if own, err := os.Readlink(l.path("self/ns/mnt")); err == nil {
+		seen[own] = true // findNamespaces reads those
+	}
+	for _, pid := range pids {
+		process := strconv.Itoa(pid)
+		mounts, err := os.Readlink(l.path(process, "ns/mnt"))
+		if err != nil || seen[mounts] {
+			continue
+		}
+		seen[mounts] = true
+		for _, m := range l.nsMounts(process) {
+			for i, path := range m.paths {
+				m.paths[i] = filepath.Join(l.path(process, "root"), path)
+			}
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// ownerless finds the network namespaces that nothing but sockets keeps: those of
+// sockets which no table lists (SIOCGSKNS). Their descriptors are open until
+// release is called.
+func (c *connections) ownerless(ctx context.Context) (release func(), err error) {
+	var opened []int
+	release = func() {
+		for _, fd := range opened {
+			unix.Close(fd)
+		}
+	}
+	known, _ := c.listed()
+	var refs []Ref
+	err = c.walker().Walk(ctx, Want{AllSockets: true}, func(r Ref) {
+		if !known[r.Inode] {
+			known[r.Inode] = true
+			refs = append(refs, r)
+		}
+	}, c.gap)
+	if err != nil {
+		return release, err
+	}
+	entered := map[uint64]bool{c.snap.Host.NetNS: true}
+	for _, ns := range c.namespaces() {
+		entered[ns.inode] = true
+	}
+	for _, r := range refs {
+		fd, err := copySocket(r, r.Inode)
+		if err != nil {
+			if !gone(err) {
+				c.gap(detailGap("pidfd_getfd", r.PID, err))
+			}
+			continue
+		}
+		ns := namespaceOf(fd)
+		unix.Close(fd)
+		switch {
+		case ns == nil:
+		case entered[ns.inode]:
+			unix.Close(ns.fd)
+		default:
+			entered[ns.inode] = true
+			opened = append(opened, ns.fd)
+			c.others = append(c.others, namespace{inode: ns.inode, paths: []string{c.path("self/fd", strconv.Itoa(ns.fd))}})
+		}
+	}
+	return release, nil
+}
