@@ -221,8 +221,8 @@ func sortOf(d *fdscan.Descriptor) string {
 
 // leftOpen looks at a descriptor that p had opened, and has when it ends.
 func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
-	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) {
-		return // an event loop's; an interpreter's
+	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) || isCPULimit(e) {
+		return // an event loop's; an interpreter's; a runtime's
 	}
 	by := p.openings.of(e)
 	coarse := p.image.exe + "\x00" + p.image.comm + "\x00"
@@ -253,6 +253,16 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 		t.unclosed.keep(key, kept)
 	}
 	kept.Count++
+}
+
+// isCPULimit reports the files of a cgroup that say how many CPUs it may use: Go's
+// runtime keeps them open, since 1.25, and looks at them for as long as it runs.
+func isCPULimit(e entry) bool {
+	switch path.Base(e.link) {
+	case "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us":
+		return true
+	}
+	return false
 }
 
 // isScript reports the file that an interpreter reads what it does from.
