@@ -93,13 +93,24 @@ type got struct {
 }
 
 // dropped looks at what a program got, when it executes another or ends: what is
-// not in the table any more, it has closed.
-func (p *process) dropped(left table) {
+// not in the table of the thread any more, it has closed.
+func (t *tree) dropped(p *process, tid int, left table) {
 	if p.copied || p.image.forked {
 		return // somebody else has it too
 	}
+	still := func(g got) bool {
+		return slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) })
+	}
+	if !slices.ContainsFunc(p.image.got, func(g got) bool { return !still(g) }) {
+		return
+	}
+	// SIGKILL ends a thread even at the event that tells of its end: the table of
+	// one that has gone on is empty, and says nothing.
+	if all, err := t.tables.everything(p.pid, tid); err != nil || len(all) == 0 {
+		return
+	}
 	for _, g := range p.image.got {
-		if !slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) }) {
+		if !still(g) {
 			g.crossing.Closed++
 		}
 	}
