@@ -1,5 +1,11 @@
 //go:build linux
 
+// The runtime need not watch the processor limits of a cgroup: no more than four
+// threads ever work here.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // stray finds, explains and removes leaked file descriptors.
 package main
 

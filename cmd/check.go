@@ -41,6 +41,7 @@ type checkFlags struct {
 	kill       bool
 	openAtExit bool
 	noTrace    bool
+	stacks     bool
 	exitCode   int
 	verbose    bool
 }
@@ -56,6 +57,11 @@ process ends, and who outlives the command, holding its output, a port or a lock
 The command has its streams, its terminal and its signals for itself; the report
 goes to the standard error, and there is none when there is nothing to tell.
 
+--stacks says of what has leaked where it was opened: the calls of the program, with
+lines of source. Every call that makes a descriptor stops for that, which takes time,
+and no process can be released again: those that are left behind are ended after the
+report, and all of them with stray itself.
+
 With -p it runs nothing and looks at running processes and their descendants
 again and again: which descriptors rise and never fall, how fast, and when
 RLIMIT_NOFILE is reached (FD203); and at the end for what scan finds in them. A
@@ -69,12 +75,15 @@ command has succeeded and a finding fails (--fail-on), 1, or --exit-code; else 3
 report could not be written. With -p: 0 no finding
 that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything).`,
 		Example: `  stray check -- make test
+  stray check --stacks -- ./server --selftest
   stray check --open-at-exit --output-file leaks.json -o json -- ./server --selftest
   stray check --exit-code 99 --kill-left-behind -- npm test
   stray check -p $(pidof server) --for 1m
   stray check -p 4180 --since before.json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case k.stacks && (k.noTrace || len(k.watch.pids) > 0):
+				return usageError(again(c, args, map[string]string{"stacks": ""}), "--stacks follows a command by ptrace, from its start")
 			case len(k.watch.pids) > 0 && len(args) == 0:
 				return a.runCheckProcess(c.Context(), c, k.out, k.gate, k.watch)
 			case len(k.watch.pids) > 0:
@@ -93,6 +102,7 @@ that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything
 	f.BoolVar(&k.kill, "kill-left-behind", false, "end the processes that are left behind, after the report")
 	f.BoolVar(&k.openAtExit, "open-at-exit", false, "fail on what is open when a process ends (FD201)")
 	f.BoolVar(&k.noTrace, "no-trace", false, "look at the tree in intervals, without ptrace: for commands that trace others themselves")
+	f.BoolVar(&k.stacks, "stacks", false, "say where the descriptors were opened: slower, and what is left behind is ended after the report")
 	f.IntVar(&k.exitCode, "exit-code", exitNo, "exit code when the command succeeds and a finding fails")
 	f.BoolVarP(&k.verbose, "verbose", "v", false, "say so when nothing was found; tell of notes")
 	return c
@@ -113,7 +123,7 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 		return notRun(argv[0], err)
 	}
 	run, err := follow.Start(ctx, follow.Options{
-		Command: tracee.Command{Path: path, Argv: argv, Env: os.Environ()}, Grace: k.grace, Sample: k.noTrace,
+		Command: tracee.Command{Path: path, Argv: argv, Env: os.Environ()}, Grace: k.grace, Sample: k.noTrace, Stacks: k.stacks,
 	})
 	if err != nil {
 		return notRun(argv[0], err)
@@ -125,9 +135,9 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 	outcome := inspect.Check(run.Snapshot, k.runOf(run, argv), rules.All())
 	trouble := k.gate.apply(outcome)
 	outcome.Run.Reported = k.reported(outcome)
-	a.remark(run)
+	k.remark(a, run)
 	trouble = errors.Join(trouble, k.tell(a, outcome, argv))
-	if k.kill {
+	if k.kill || run.Stacks {
 		if left := run.Kill(max(k.grace, time.Second)); left > 0 {
 			a.warn("%d of the processes that were left behind did not end", left)
 		}
@@ -184,7 +194,12 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 	run := &inspect.Run{
 		Argv: argv, ExitCode: codeOf(r.Status), Duration: r.Duration, Sampled: r.Sampled, Processes: r.Processes, OpenAtExit: k.openAtExit,
 		Crossings: r.Crossings, Unclosed: r.Unclosed, Survivors: r.Survivors, Unread: r.Unread,
+		Stacks: r.Stacks,
 	}
+	if r.NoStacks != nil {
+		run.NoStacks = r.NoStacks.Error()
+	}
+	run.Directory, _ = os.Getwd()
 	if r.Status.Signaled() {
 		run.Signal = int(r.Status.Signal())
 	}
@@ -196,9 +211,18 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 
 // remark says on what terms the command was followed, where they are not the
 // usual ones.
-func (a *app) remark(r *follow.Run) {
+func (k *checkFlags) remark(a *app, r *follow.Run) {
 	if r.Refused != nil {
 		a.warn("the command was looked at in intervals only, so that what is short was missed: %v (%s)", r.Refused, whyRefused())
+	}
+	if r.NoStacks != nil {
+		a.warn("it is not known where descriptors were opened: %v", r.NoStacks)
+	}
+	if p := r.Foreign; p != nil {
+		a.warn("pid %d (%s) is a 32-bit program: where it opened descriptors was not seen", p.PID, p.Comm)
+	}
+	if n := len(r.Survivors); n > 0 && r.Stacks && !k.kill {
+		a.warn("%d %s left behind and will be ended after the report: what is followed with --stacks cannot be released", n, map[bool]string{true: "process is", false: "processes are"}[n == 1])
 	}
 	if p := r.FailedTracer; p != nil {
 		a.warn("pid %d (%s) failed, perhaps because it traces others, as strace does, or itself, as AddressSanitizer and LeakSanitizer do, and what check follows has a tracer: --no-trace leaves that free", p.PID, p.Comm)
@@ -208,7 +232,10 @@ func (a *app) remark(r *follow.Run) {
 	}
 	if p := r.Unprivileged; p != nil {
 		why := "since a user without CAP_SYS_PTRACE followed it: --no-trace leaves it alone"
-		if r.NoNewPrivileges {
+		switch {
+		case r.Stacks && r.NoNewPrivileges:
+			why = "since no_new_privs is set, as --stacks has to without CAP_SYS_ADMIN"
+		case r.NoNewPrivileges:
 			why = "since no_new_privs is set here, with stray or without"
 		}
 		a.warn("pid %d (%s) is installed with privileges (setuid, setgid, capabilities) and got none, %s", p.PID, p.Comm, why)

@@ -64,16 +64,20 @@ func (b *background) ends(want int) {
 
 // A command that stops itself is continued by whoever knows it; nobody would
 // continue stray.
-func TestCheckStopsItself(t *testing.T) {
+func TestCheckStopsItself(t *testing.T) { eachWay(t, testStopsItself) }
+
+func testStopsItself(t *testing.T, flag string) {
 	dash := testenv.NeedTool(t, "dash", "dash")
-	inBackground(t, strayProgram(t), "check", "--", dash, "-c",
+	inBackground(t, strayProgram(t), "check", flag, "--", dash, "-c",
 		`while kill -CONT $$ 2>/dev/null; do sleep 0.01; done >/dev/null & kill -TSTP $$; exit 4`).ends(4)
 }
 
 // Who has stopped the command by a SIGTSTP to stray continues it by a SIGCONT.
-func TestCheckContinued(t *testing.T) {
+func TestCheckContinued(t *testing.T) { eachWay(t, testContinued) }
+
+func testContinued(t *testing.T, flag string) {
 	dash := testenv.NeedTool(t, "dash", "dash")
-	b := inBackground(t, strayProgram(t), "check", "--", dash, "-c",
+	b := inBackground(t, strayProgram(t), "check", flag, "--", dash, "-c",
 		`trap 'echo stopped' TSTP; trap 'echo continued; exit 6' CONT; echo ready; while :; do sleep 0.01; done`)
 	b.says("ready")
 	b.cmd.Process.Signal(unix.SIGTSTP)
@@ -85,10 +89,12 @@ func TestCheckContinued(t *testing.T) {
 
 // A signal that the caller ignores is ignored by the command, so far as Go leaves
 // that as it was.
-func TestCheckIgnored(t *testing.T) {
+func TestCheckIgnored(t *testing.T) { eachWay(t, testIgnored) }
+
+func testIgnored(t *testing.T, flag string) {
 	dash := testenv.NeedTool(t, "dash", "dash")
 	for _, signal := range []string{"INT", "HUP", "TSTP"} {
-		b := inBackground(t, dash, "-c", `trap "" `+signal+`; exec "$0" check -- "$1" -c 'kill -`+signal+` $$; echo unharmed'`, strayProgram(t), dash)
+		b := inBackground(t, dash, "-c", `trap "" `+signal+`; exec "$0" check "$2" -- "$1" -c 'kill -`+signal+` $$; echo unharmed'`, strayProgram(t), dash, flag)
 		b.says("unharmed")
 		b.ends(0)
 	}

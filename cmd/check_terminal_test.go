@@ -112,9 +112,18 @@ while :; do sleep 0.01; done`
 
 // Ctrl-C reaches the command by its terminal, and not once more by stray; what
 // somebody sends to stray by kill is passed on.
-func TestCheckInterrupted(t *testing.T) {
+func TestCheckInterrupted(t *testing.T) { eachWay(t, testInterrupted) }
+
+// eachWay tests check in each way of following, with the flag for it.
+func eachWay(t *testing.T, test func(t *testing.T, flag string)) {
+	for _, flag := range []string{"--grace=1s", "--stacks"} {
+		t.Run(flag, func(t *testing.T) { test(t, flag) })
+	}
+}
+
+func testInterrupted(t *testing.T, flag string) {
 	testenv.NeedTool(t, "dash", "dash")
-	s := openTerminal(t, strayProgram(t), "check", "--", "dash", "-c", interrupts)
+	s := openTerminal(t, strayProgram(t), "check", flag, "--", "dash", "-c", interrupts)
 	s.await("ready")
 	s.typed("\x03")
 	s.await("interrupt 1")
@@ -127,7 +136,7 @@ func TestCheckInterrupted(t *testing.T) {
 	}
 
 	// A command that Ctrl-C ends takes stray with it, which says how.
-	s = openTerminal(t, strayProgram(t), "check", "-v", "--", "sh", "-c", "echo ready; exec sleep 600")
+	s = openTerminal(t, strayProgram(t), "check", flag, "-v", "--", "sh", "-c", "echo ready; exec sleep 600")
 	s.await("ready")
 	s.typed("\x03")
 	s.await("ended by signal 2")
@@ -137,12 +146,14 @@ func TestCheckInterrupted(t *testing.T) {
 }
 
 // A shell's job control has stray and its command as one job.
-func TestCheckJobControl(t *testing.T) {
+func TestCheckJobControl(t *testing.T) { eachWay(t, testJobControl) }
+
+func testJobControl(t *testing.T, flag string) {
 	bash := testenv.NeedTool(t, "bash", "bash")
 	s := openTerminal(t, bash, "--norc", "--noprofile", "-i")
 	s.typed("PS1=prom; PS1=${PS1}pt: ; bind 'set enable-bracketed-paste off'\n")
 	s.await("prompt:")
-	s.typed("'" + strayProgram(t) + "' check -v -- sh -c 'echo be''gun; read x; echo read $x; exit 5'\n")
+	s.typed("'" + strayProgram(t) + "' check -v " + flag + " -- sh -c 'echo be''gun; read x; echo read $x; exit 5'\n")
 	s.await("begun")
 	s.typed("\x1a")
 	s.await("Stopped")
@@ -156,7 +167,7 @@ func TestCheckJobControl(t *testing.T) {
 	s.await("code=5")
 
 	// A shell inside, with jobs of its own.
-	s.typed("'" + strayProgram(t) + "' check -- bash --norc --noprofile -i\n")
+	s.typed("'" + strayProgram(t) + "' check " + flag + " -- bash --norc --noprofile -i\n")
 	s.typed("PS1=inn; PS1=${PS1}er: ; bind 'set enable-bracketed-paste off'\n")
 	s.await("inner:")
 	s.typed("sh -c 'echo jo''b; read x; echo heard $x'\n")
@@ -177,9 +188,11 @@ func TestCheckJobControl(t *testing.T) {
 }
 
 // The command's streams are those of stray.
-func TestCheckKeepsStreams(t *testing.T) {
+func TestCheckKeepsStreams(t *testing.T) { eachWay(t, testKeepsStreams) }
+
+func testKeepsStreams(t *testing.T, flag string) {
 	in := strings.Repeat("some words\n", 10000)
-	cmd := exec.Command(strayProgram(t), "check", "--", "sh", "-c", "cat; echo loud >&2")
+	cmd := exec.Command(strayProgram(t), "check", flag, "--", "sh", "-c", "cat; echo loud >&2")
 	cmd.Stdin = strings.NewReader(in)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -188,7 +201,7 @@ func TestCheckKeepsStreams(t *testing.T) {
 	}
 	// What the caller passes besides arrives, under its number.
 	marked := filepath.Join(t.TempDir(), "marked")
-	cmd = exec.Command("sh", "-c", `"$0" check -- sh -c 'echo words >&7' 7>"$1"`, strayProgram(t), marked)
+	cmd = exec.Command("sh", "-c", `"$0" check "$2" -- sh -c 'echo words >&7' 7>"$1"`, strayProgram(t), marked, flag)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -28,15 +28,16 @@ func completeFlags(root *cobra.Command) {
 func offer(word, meaning string) string { return word + "\t" + report.Printable(meaning) }
 
 // completePIDs offers the processes, but for this one.
-func completePIDs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+func completePIDs(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 	programs, err := (&fdscan.Scanner{}).Programs()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	before := word[:strings.LastIndexByte(word, ',')+1] // -p takes several at once
 	var words []string
 	for _, p := range programs {
 		if p.PID != os.Getpid() {
-			words = append(words, offer(strconv.Itoa(p.PID), p.Command))
+			words = append(words, offer(before+strconv.Itoa(p.PID), p.Command))
 		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp

@@ -68,10 +68,9 @@ Exit codes: 0 nothing has appeared that fails (--fail-on), 1 findings have, 2 us
 
 // checkDiff finds mistakes before anything is read.
 func checkDiff(c *cobra.Command, out *output, failOn *string, args []string) (inspect.Severity, error) {
-	if err := out.check(c); err != nil {
+	if err := out.checkTwo(c); err != nil {
 		return 0, err
 	}
-	out.orTable(c)
 	if err := fromEnvironment(c, "fail-on"); err != nil {
 		return 0, err
 	}
@@ -79,8 +78,6 @@ func checkDiff(c *cobra.Command, out *output, failOn *string, args []string) (in
 	switch {
 	case err != nil:
 		return 0, err
-	case out.format != "table" && out.format != "json":
-		return 0, usageError(again(c, args, map[string]string{"output": "json"}), "diff writes table or json, not %q", out.format)
 	case len(args) != 2:
 		return 0, usageError(again(c, []string{"old.json", "new.json"}, nil), "diff needs two reports, not %d", len(args))
 	case args[0] == "-" && args[1] == "-":

@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"stray/fdscan"
@@ -8,19 +10,24 @@ import (
 )
 
 func (a *app) doctor() *cobra.Command {
-	asJSON := false
+	var out *output
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "what this user can see on this machine, and what would add to it",
-		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			host, abilities := (&fdscan.Scanner{}).Abilities()
-			if asJSON {
-				return report.WriteDoctorJSON(a.stdout, Version(), host, abilities)
+		Args:  noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := out.checkTwo(c); err != nil {
+				return err
 			}
-			return report.WriteDoctor(a.stdout, host, abilities, (&output{color: "auto"}).style(a.stdout))
+			host, abilities := (&fdscan.Scanner{}).Abilities()
+			return out.to(a.stdout, func(w io.Writer) error {
+				if out.isJSON() {
+					return report.WriteDoctorJSON(w, Version(), host, abilities)
+				}
+				return report.WriteDoctor(w, host, abilities, out.style(w))
+			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	out = a.formatFlags(c)
 	return c
 }

@@ -49,7 +49,7 @@ func (a *app) gateFlags(c *cobra.Command) *gate {
 }
 
 func failOnFlag(c *cobra.Command, value *string) {
-	c.Flags().StringVar(value, "fail-on", "error", "the mildest severity that fails: error, warning, note or none")
+	c.Flags().StringVar(value, "fail-on", "error", "the mildest `SEVERITY` that fails: error, warning, note or none")
 	_ = c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"error", "warning", "note", "none"}, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -26,7 +26,7 @@ type output struct {
 // outputFlags are those of the commands that write a report.Result.
 func (a *app) outputFlags(c *cobra.Command) *output {
 	o := a.formatFlags(c)
-	c.Flags().Lookup("output").Usage = "format: " + strings.Join(formatNames(), ", ")
+	c.Flags().Lookup("output").Usage = "`FORMAT`: " + strings.Join(formatNames(), ", ")
 	c.Flags().StringArrayVar(&o.reports, "report", nil, "also write `FORMAT=PATH`, none before all are complete (repeatable)")
 	return o
 }
@@ -36,11 +36,11 @@ func (a *app) outputFlags(c *cobra.Command) *output {
 func (a *app) formatFlags(c *cobra.Command) *output {
 	o := &output{}
 	f := c.Flags()
-	f.StringVarP(&o.format, "output", "o", "table", "format: table or json")
+	f.StringVarP(&o.format, "output", "o", "table", "`FORMAT`: table or json")
 	f.BoolVar(&o.json, "json", false, "the same as -o json")
-	f.StringVar(&o.file, "output-file", "", "write the report to this file, whole or not at all")
+	f.StringVar(&o.file, "output-file", "", "write the report to this `file`, whole or not at all")
 	f.BoolVar(&o.noHeaders, "no-headers", false, "leave out the names of columns")
-	f.StringVar(&o.color, "color", "auto", "auto, always or never")
+	f.StringVar(&o.color, "color", "auto", "`WHEN`: auto, always or never")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing: the exit code is the answer")
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return o
@@ -109,6 +109,18 @@ func (o *output) orTable(c *cobra.Command) {
 	if o.format != "json" && !c.Flags().Changed("output") {
 		o.format = "table"
 	}
+}
+
+// checkTwo is check for these commands.
+func (o *output) checkTwo(c *cobra.Command) error {
+	if err := o.check(c); err != nil {
+		return err
+	}
+	o.orTable(c)
+	if o.format != "table" && o.format != "json" {
+		return usageError(again(c, c.Flags().Args(), map[string]string{"output": "json"}), "%s writes table or json, not %q", c.Name(), o.format)
+	}
+	return nil
 }
 
 func (o *output) isJSON() bool { return o.json || o.format == "json" }

@@ -111,12 +111,13 @@ whether the port can be bound.`,
 	return root
 }
 
-// strict makes the parents that cobra adds refuse words that they do not know,
-// in place of printing help and succeeding.
+// strict makes the parents that cobra adds speak as the others do, and refuse words
+// that they do not know, in place of printing help and succeeding.
 func strict(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "completion":
+			c.Short = "the script by which a shell completes commands of stray"
 			c.Args = func(_ *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return usageError("stray completion bash", "unknown shell %q: there are bash, zsh, fish and powershell", args[0])
@@ -127,6 +128,7 @@ func strict(root *cobra.Command) {
 				return usageError("stray completion bash", "completion needs the name of a shell: bash, zsh, fish or powershell")
 			}
 		case "help":
+			c.Short = "the help of a command"
 			c.RunE = func(c *cobra.Command, args []string) error {
 				found, _, err := c.Root().Find(args)
 				if found == nil || err != nil || len(args) > 0 && found == c.Root() {

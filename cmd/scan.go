@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"runtime/debug"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -44,13 +46,13 @@ look, be it at one process of -p (with --strict: not everything).`,
   stray scan -p $(pidof server)
   stray scan --fds -p $(pgrep -d, server)
   stray scan --fail-on warning -o json`,
-		Args: noArgs,
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runScan(c.Context(), c, s) },
 	}
 	s.out, s.gate, s.list = a.outputFlags(c), a.gateFlags(c), a.listFlags(c)
 	s.limits = limitFlags(c, true)
 	f := c.Flags()
-	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only these processes and their descendants (repeatable)")
+	f.IntSliceVarP(&s.pids, "pid", "p", nil, "only process `PID` and its descendants (repeatable)")
 	f.BoolVar(&s.deep, "deep", false, "also what needs every descriptor looked at: sockets of namespaces without a process, messages in flight")
 	return c
 }
@@ -71,14 +73,12 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if err := checkLimits(c, s.limits); err != nil {
 		return err
 	}
-	// What is found is kept to the end: half as much garbage beside it is enough.
-	defer debug.SetGCPercent(debug.SetGCPercent(50))
-	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep})
-	if err != nil {
-		return lookupError(c, err)
-	}
-	connections, err := lookAtConnections(ctx, &fdscan.Scanner{Walker: snap.Read}, fdscan.ConnectionsQuestion{}, *s.limits, 0)
-	if err != nil {
+	var connections *fdscan.Snapshot
+	var errConnections error
+	snap, err := (&fdscan.Scanner{}).Survey(ctx, fdscan.SurveyQuestion{Deep: s.deep, Meanwhile: func(read fdscan.Walker) {
+		connections, errConnections = lookAtConnections(ctx, &fdscan.Scanner{Walker: read}, fdscan.ConnectionsQuestion{}, *s.limits, 0)
+	}})
+	if err := cmp.Or(err, errConnections); err != nil {
 		return lookupError(c, err)
 	}
 	outcome := inspect.Scan(snap, rules.All(), s.pids...)
@@ -88,6 +88,8 @@ func (a *app) runScan(ctx context.Context, c *cobra.Command, s *scanFlags) error
 	if len(s.pids) > 0 {
 		unseen = outcome.Limit(s.pids)
 	}
+	// What this command itself has open is closed when anybody reads of it.
+	outcome.Tables = slices.DeleteFunc(outcome.Tables, func(t *fdscan.Table) bool { return t.Process.PID == os.Getpid() })
 	if err := s.gate.apply(outcome); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (a *app) listFlags(c *cobra.Command) *listFlags {
 	l := &listFlags{}
 	f := c.Flags()
 	f.BoolVar(&l.on, "fds", false, "list the descriptors of these processes, or of all, and judge nothing")
-	f.StringSliceVar(&l.kinds, "kind", nil, "with --fds only descriptors of these kinds, such as pipe,eventfd (repeatable)")
+	f.StringSliceVar(&l.kinds, "kind", nil, "with --fds only descriptors of this `KIND`, such as pipe or eventfd (repeatable)")
 	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp))
 	return l
 }

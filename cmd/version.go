@@ -11,7 +11,7 @@ func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "the version of stray",
-		Args:  noArgs,
+		Args:  noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(a.stdout, "stray %s %s/%s %s\n", Version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err

@@ -1,6 +1,7 @@
 package fdscan
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 	"sync"
@@ -10,6 +11,43 @@ import (
 // free port never does.
 func lazy(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
+// cgroup is where a process is in the hierarchies of cgroups, and what that tells.
+type cgroup struct{ path, unit, container string }
+
+// cgroup reads the text of a /proc/PID/cgroup. Many processes have the same.
+func (l *lookup) cgroup(text []byte) cgroup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, known := l.cgroups[string(text)]
+	if !known {
+		path := cgroupPath(text)
+		c = cgroup{path, unitOf(path), containerOf(path)}
+		if l.cgroups == nil {
+			l.cgroups = map[string]cgroup{}
+		}
+		l.cgroups[string(text)] = c
+	}
+	return c
+}
+
+// cgroupPath reads the lines "hierarchy:controllers:path" and prefers the unified
+// hierarchy, which has the number 0. On a host of version 1 that is empty, and
+// name=systemd or the longest path of a controller tells more.
+func cgroupPath(text []byte) (path string) {
+	for line := range bytes.Lines(text) {
+		hierarchy, rest, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(":"))
+		_, found, ok := bytes.Cut(rest, []byte(":"))
+		switch {
+		case !ok:
+		case string(hierarchy) == "0" && string(found) != "/":
+			return string(found)
+		case len(found) > len(path):
+			path = string(found)
+		}
+	}
+	return path
 }
 
 // unitOf returns the innermost systemd unit that a cgroup path names, such as

@@ -382,7 +382,7 @@ func (n *namespaceTables) unixConnection(row *sockdiag.Unix) *Socket {
 	s.NetNS, s.NetNSMine = n.netns, n.mine
 	s.Health = &Health{
 		ShutRead: row.Shutdown&sockdiag.ShutRead != 0, ShutWrite: row.Shutdown&sockdiag.ShutWrite != 0,
-		PeerClosed: s.State == Established && row.PeerGone && row.Shutdown != 0,
+		PeerClosed: isPeerClosed(s, row),
 	}
 	return s
 }

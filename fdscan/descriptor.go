@@ -27,6 +27,8 @@ type Descriptor struct {
 	MountID int
 	// CloseOnExec is FD_CLOEXEC; nil when fdinfo was not, or may not be, read.
 	CloseOnExec *bool
+	// Opening is how it came to be; nil when nobody has seen that.
+	Opening *Opening
 	// Flags are the access mode and the status flags of the open file
 	// description (O_RDWR, O_APPEND, O_NONBLOCK …), without FD_CLOEXEC; nil when
 	// not read.

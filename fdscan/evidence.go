@@ -23,6 +23,9 @@ func (l *lookup) evidence() error {
 	l.relatives()
 	l.options()
 	l.creators()
+	if l.survey != nil && l.survey.meanwhile != nil {
+		l.survey.meanwhile(l.snap.Read)
+	}
 	return i.watch()
 }
 

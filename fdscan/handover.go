@@ -15,8 +15,8 @@ var (
 	// /proc/self/fd/3, fd=3, --fd=3, fd:3, fd://3, unix-fd:3, pipe_handle=3.
 	namedInArgument = lazy(`(?i)(?:/dev/fd/|/proc/self/fd/|(?:^|[-_.,;: (])[a-z_-]*(?:fd|fds|handle|sock|socket)(?:=|:/{0,2}))(\d+(?:[,:]\d+)*)`)
 	// optionForDescriptor is an option whose value, the next argument, is a
-	// descriptor: --fd 3, -listen-fd 3.
-	optionForDescriptor = lazy(`(?i)^-{1,2}(?:[a-z-]*-)?(?:fd|fds)$`)
+	// descriptor: --fd 3, -listen-fd 3, and --print-address 4 of dbus-daemon(1).
+	optionForDescriptor = lazy(`(?i)^-{1,2}(?:[a-z-]*-)?(?:fd|fds)$|^--print-(?:address|pid)$`)
 	// variableForDescriptor is an environment variable that carries numbers
 	// of descriptors: NODE_CHANNEL_FD, GUNICORN_FD, EINHORN_FD_0, and NGINX
 	// (which an nginx that replaces itself sets to "6;7;").

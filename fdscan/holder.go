@@ -45,6 +45,8 @@ type Holder struct {
 	// Opened reports that the process has it from nobody by fork or exec: whoever
 	// has followed it since it began has seen that.
 	Opened bool
+	// Opening is how the descriptor came to be; nil when nobody has seen that.
+	Opening *Opening
 	// Note says what the holder of a message is waiting for, or which
 	// mapping it is; empty otherwise.
 	Note string

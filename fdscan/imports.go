@@ -21,8 +21,15 @@ type program struct {
 // since many processes run the same.
 type codeCache struct {
 	mu      sync.Mutex
-	files   map[FileID]*Imports
+	files   map[FileID]*codeFile
 	natives map[FileID]bool
+}
+
+// codeFile is a file of code. Whoever needs it while it is read waits.
+type codeFile struct {
+	mu      sync.Mutex
+	read    bool
+	imports *Imports
 }
 
 // programOf reads which calls a process's program could make through the C
@@ -80,33 +87,38 @@ func (s *Scanner) programOf(pid int, cache *codeCache) program {
 
 // imports reads an ELF file, or remembers it; nil when it cannot be told.
 func (c *codeCache) imports(path string) *Imports {
-	if found, known := c.read(exeID(path)); known {
-		return found
+	id := exeID(path)
+	if id == (FileID{}) {
+		return nil
 	}
-	file, id, err := openRegular(path)
+	f := c.file(id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.read {
+		return f.imports
+	}
+	file, opened, err := openRegular(path)
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
-	found, known := c.read(id)
-	if !known {
-		found = readImports(file)
-		c.mu.Lock()
-		if c.files == nil {
-			c.files = map[FileID]*Imports{}
-		}
-		c.files[id] = found
-		c.mu.Unlock()
+	found := readImports(file)
+	if opened == id {
+		f.imports, f.read = found, true
 	}
 	return found
 }
 
-// read returns what is known of a file.
-func (c *codeCache) read(id FileID) (found *Imports, known bool) {
+func (c *codeCache) file(id FileID) *codeFile {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found, known = c.files[id]
-	return found, known
+	if c.files == nil {
+		c.files = map[FileID]*codeFile{}
+	}
+	if c.files[id] == nil {
+		c.files[id] = &codeFile{}
+	}
+	return c.files[id]
 }
 
 // mapping is a part of a file in the memory of a process.

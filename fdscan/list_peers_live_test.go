@@ -88,6 +88,18 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// Of a unix socket whose other end is closed that is said; of one that waits to be
+// accepted, whose other end is nobody's yet, it is not.
+func TestClosedUnixPeer(t *testing.T) {
+	role := proctest.Start(t, "pair name=end; close end2; listen unix @stray-closed name=web; connect unix web name=waits; serve sleep")
+	snap := list(t, role.PID)
+	for name, want := range map[string]string{"end": "unix stream ESTABLISHED, the other end is closed", "waits": "unix stream ESTABLISHED"} {
+		if d := listed(t, snap, role.PID, role.Descriptor(name).FD); d.Target != want {
+			t.Errorf("%s: %q, want %q", name, d.Target, want)
+		}
+	}
+}
+
 // A connection between two network namespaces has two ends on this machine.
 func TestPeersInAnotherNamespace(t *testing.T) {
 	w := wiretest.New(t)

@@ -210,6 +210,9 @@ func (s *Socket) words() string {
 	if s.Backlog != nil {
 		parts = append(parts, fmt.Sprintf("backlog %d of %d", s.Backlog.Queued, s.Backlog.Limit))
 	}
+	if s.peerClosed {
+		parts = append(parts, "the other end is closed")
+	}
 	if n := s.Unread(); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d B unread", n))
 	}

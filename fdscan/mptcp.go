@@ -2,7 +2,6 @@ package fdscan
 
 import (
 	"bytes"
-	"os"
 	"strconv"
 )
 
@@ -20,8 +19,11 @@ func (l *lookup) lacksMPTCP(netns uint64) bool {
 		return err == nil && parseNoMPTCP(text)
 	}
 	for _, ns := range l.namespaces() {
-		if ns.inode != netns || ns.pid == 0 {
+		if ns.inode != netns {
 			continue
+		}
+		if ns.pid == 0 {
+			return l.lacksMPTCPAt(ns)
 		}
 		process := strconv.Itoa(ns.pid)
 		text, err := readFile(l.path(process, "net/protocols"))
@@ -29,8 +31,22 @@ func (l *lookup) lacksMPTCP(netns uint64) bool {
 			return false
 		}
 		// The process may have ended, or gone elsewhere.
-		link, err := os.Readlink(l.path(process, "ns/net"))
+		link, err := readLink(l.path(process, "ns/net"))
 		return err == nil && nsInode(link) == netns && parseNoMPTCP(text)
+	}
+	return false
+}
+
+// lacksMPTCPAt is for a namespace without a process.
+func (l *lookup) lacksMPTCPAt(ns namespace) (lacks bool) {
+	for _, path := range ns.paths {
+		err := l.inNamespace(path, ns.inode, func() {
+			text, err := readFile(l.path("thread-self/net/protocols"))
+			lacks = err == nil && parseNoMPTCP(text)
+		})
+		if err == nil {
+			return lacks
+		}
 	}
 	return false
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -207,18 +206,19 @@ func TestUnitAndContainerOf(t *testing.T) {
 }
 
 func TestCgroupPath(t *testing.T) {
-	for name, tt := range map[string]struct {
-		cgroups []procfs.Cgroup
-		want    string
-	}{
-		"version 2": {[]procfs.Cgroup{{HierarchyID: 0, Path: "/system.slice/a.service"}}, "/system.slice/a.service"},
-		"version 1": {[]procfs.Cgroup{{HierarchyID: 4, Controllers: []string{"cpu"}, Path: "/"}, {HierarchyID: 1, Controllers: []string{"name=systemd"}, Path: "/system.slice/a.service"}}, "/system.slice/a.service"},
-		"hybrid":    {[]procfs.Cgroup{{HierarchyID: 1, Controllers: []string{"name=systemd"}, Path: "/system.slice/a.service"}, {HierarchyID: 0, Path: "/"}}, "/system.slice/a.service"},
-		"root":      {[]procfs.Cgroup{{HierarchyID: 0, Path: "/"}}, "/"},
-		"none":      {nil, ""},
+	for text, want := range map[string]string{
+		"0::/system.slice/a.service\n":                                "/system.slice/a.service",
+		"4:cpu:/\n1:name=systemd:/system.slice/a.service\n":           "/system.slice/a.service",
+		"1:name=systemd:/system.slice/a.service\n0::/\n":              "/system.slice/a.service",
+		"4:cpu,cpuacct:/system.slice/longer.service\n0::/a.service\n": "/a.service",
+		"0::/\n":                         "/",
+		"0::/a:b.slice/c.service\n":      "/a:b.slice/c.service",
+		"10:cpu:/ten\n0::/unified.scope": "/unified.scope",
+		"":                               "",
+		"nonsense\n":                     "",
 	} {
-		if got := cgroupPath(tt.cgroups); got != tt.want {
-			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		if got := cgroupPath([]byte(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }
@@ -258,6 +258,7 @@ func TestHandOvers(t *testing.T) {
 		"other variables":          {environ: []string{"SSH_AUTH_SOCK=/tmp/3", "NOTIFY_SOCKET=/run/systemd/notify", "FD=x3", "=3", "XFD", "OLDPWD=3"}},
 		"bash":                     {cmdline: []string{"cat", "/dev/fd/63"}, want: map[int]string{63: "argument /dev/fd/63"}},
 		"proc":                     {cmdline: []string{"cat", "/proc/self/fd/7"}, want: map[int]string{7: "argument /proc/self/fd/7"}},
+		"D-Bus":                    {cmdline: []string{"dbus-daemon", "--nofork", "--print-pid", "4", "--print-address", "6", "--print", "7"}, want: map[int]string{4: "argument --print-pid 4", 6: "argument --print-address 6"}},
 		"option with =":            {cmdline: []string{"server", "--listen-fd=5"}, want: map[int]string{5: "argument --listen-fd=5"}},
 		"option and value":         {cmdline: []string{"server", "--fd", "5"}, want: map[int]string{5: "argument --fd 5"}},
 		"option at the end":        {cmdline: []string{"server", "--fd"}},
@@ -337,6 +338,35 @@ func TestParseNoMPTCP(t *testing.T) {
 	} {
 		if got := parseNoMPTCP([]byte(text)); got != want {
 			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	const rest = " S 1 7 6 0 -1 4194368 1 2 3 4 5 6 7 8 20 0 3 0 4180 100 200 18446744073709551615 1 1 140720 0 0"
+	want := processStat{state: 'S', parent: 1, group: 7, session: 6, flags: 0x400040, threads: 3, startTicks: 4180, stackStart: 140720}
+	for _, comm := range []string{"server", "a b", ") S (", "", "\xff\n"} {
+		want.comm = comm
+		if got, ok := parseStat([]byte("7 (" + comm + ")" + rest + "\n")); !ok || got != want {
+			t.Errorf("%q: %+v, want %+v", comm, got, want)
+		}
+	}
+	for _, text := range []string{"", "7", "7 (a", "7 a) S", ")(", "7 (a)", "7 (a) S 1 7 6 0 -1 4194368 1 2 3 4 5 6 7 8 20 0 3 0 4180"} {
+		if got, ok := parseStat([]byte(text)); ok {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	const text = "Name:\tUid: 9\nUmask:\t0022\nUid:\t1000\t1001\t1002\t1003\nGid:\t5\t5\t5\t5\nNSpid:\t4180\t7\nVmPeak:\t   1 kB\n"
+	uid, pids := parseStatus([]byte(text))
+	if diff := cmp.Diff([]int{4180, 7}, pids); uid != 1001 || diff != "" {
+		t.Errorf("uid %d, pids (-want +got):\n%s", uid, diff)
+	}
+	for _, text := range []string{"", "Uid:\n", "Uid:\t5\n", "NSpid:\n"} {
+		if uid, pids := parseStatus([]byte(text)); uid != 0 || len(pids) > 0 {
+			t.Errorf("%q: uid %d, pids %v", text, uid, pids)
 		}
 	}
 }

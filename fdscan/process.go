@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/procfs"
 )
 
 // userHZ is USER_HZ, the unit of times in /proc/PID/stat: 100 on every Linux.
@@ -46,9 +44,9 @@ func (l *lookup) describeProcess(pid int, stat processStat) *Process {
 		p.UID, p.NSPIDs = parseStatus(text)
 	}
 	p.User = l.userName(p.UID)
-	if cgroups, err := l.cgroups(pid); err == nil {
-		p.Cgroup = cgroupPath(cgroups)
-		p.Unit, p.Container = unitOf(p.Cgroup), containerOf(p.Cgroup)
+	if text, err := readFile(directory + "/cgroup"); err == nil {
+		c := l.cgroup(text)
+		p.Cgroup, p.Unit, p.Container = c.path, c.unit, c.container
 	}
 	if text, err := readLink(directory + "/exe"); err == nil {
 		p.Exe, p.ExeDeleted = strings.CutSuffix(text, " (deleted)")
@@ -57,19 +55,6 @@ func (l *lookup) describeProcess(pid int, stat processStat) *Process {
 		p.NetNS = nsInode(text)
 	}
 	return p
-}
-
-// cgroups reads where a process is in the hierarchies of cgroups.
-func (l *lookup) cgroups(pid int) ([]procfs.Cgroup, error) {
-	fs, err := procfs.NewFS(l.root())
-	if err != nil {
-		return nil, err
-	}
-	proc, err := fs.Proc(pid)
-	if err != nil {
-		return nil, err
-	}
-	return proc.Cgroups()
 }
 
 // readCmdline reads the arguments of a process. They lie in its memory, and the
@@ -94,20 +79,6 @@ func (l *lookup) setCmdline(p *Process, text []byte, ok bool) {
 	if len(text) > 0 {
 		p.Cmdline = strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
 	}
-}
-
-// cgroupPath prefers the unified hierarchy. On a host of version 1 that is
-// empty, and name=systemd or the longest path of a controller tells more.
-func cgroupPath(cgroups []procfs.Cgroup) (path string) {
-	for _, c := range cgroups {
-		if c.HierarchyID == 0 && c.Path != "/" {
-			return c.Path
-		}
-		if len(c.Path) > len(path) {
-			path = c.Path
-		}
-	}
-	return path
 }
 
 // userName is the name of uid in this system's user database, or its number.

@@ -99,6 +99,7 @@ func unixSocket(row *sockdiag.Unix) *Socket {
 	if s.State == Bound && s.Local.Path == "" {
 		s.State = Close
 	}
+	s.peerClosed = isPeerClosed(s, row)
 	if row.HasUID {
 		s.UID = new(row.UID)
 	}
@@ -108,6 +109,12 @@ func unixSocket(row *sockdiag.Unix) *Socket {
 		s.RecvQueue, s.SendQueue = new(row.RecvQueue), new(row.SendQueue)
 	}
 	return s
+}
+
+// isPeerClosed reports a connection whose other end has been closed: that of one
+// which waits to be accepted has no inode either, and is not shut down.
+func isPeerClosed(s *Socket, row *sockdiag.Unix) bool {
+	return s.State == Established && row.PeerGone && row.Shutdown != 0
 }
 
 // unixName writes an abstract name with '@' for its first NUL, and drops the

@@ -17,6 +17,9 @@ type Crossing struct {
 	// the same way, and Into are their names, sorted, the first few.
 	Count int
 	Into  []string
+	// Closed is how many of them closed it themselves, before they executed
+	// another program or ended, and had started none.
+	Closed int
 }
 
 // Unclosed is a descriptor that was open when the process that had opened it

@@ -14,8 +14,11 @@ import (
 type Scanner struct {
 	// Root is the mount point of proc(5); "" for "/proc".
 	Root string
-	// Walker finds descriptors; nil for a ProcWalker on Root.
+	// Walker finds descriptors; nil for a BPFWalker on Root, or a ProcWalker
+	// where that is not possible.
 	Walker Walker
+	// NoBPF has tables read through Root only.
+	NoBPF bool
 	// Dial opens sock_diag in the caller's network namespace; nil for
 	// sockdiag.Dial.
 	Dial func() (*sockdiag.Conn, error)
@@ -51,10 +54,14 @@ func (s *Scanner) path(elem ...string) string {
 }
 
 func (s *Scanner) walker() Walker {
-	if s.Walker == nil {
-		return ProcWalker{Root: s.root()}
+	switch walk := (ProcWalker{Root: s.root()}); {
+	case s.Walker != nil:
+		return s.Walker
+	case s.NoBPF || s.Detached:
+		return walk
+	default:
+		return BPFWalker{ProcWalker: walk}
 	}
-	return s.Walker
 }
 
 func (s *Scanner) dial() (*sockdiag.Conn, error) {
@@ -113,8 +120,9 @@ type lookup struct {
 	known   map[socketID]bool
 	// unixFiles are the files of unix targets given by path.
 	unixFiles map[FileID]bool
-	mu        sync.Mutex // of users and gaps, while processes are read side by side
+	mu        sync.Mutex // of what follows, while processes are read side by side
 	users     map[uint32]string
+	cgroups   map[string]cgroup
 	gaps      map[Gap]bool
 	held      map[holding]bool
 	withRing  map[int]bool // processes with a descriptor of an io_uring instance

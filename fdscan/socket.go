@@ -75,6 +75,8 @@ type Socket struct {
 	// Peer is the inode of the other end of a unix socket; 0 when it is not
 	// connected, or that is not reported.
 	Peer uint64
+	// peerClosed reports a unix socket whose other end has been closed.
+	peerClosed bool
 	// Inode is the socket's inode in sockfs; 0 when no descriptor was ever
 	// made for it (TIME_WAIT, an orphan, a connection not yet accepted).
 	Inode uint64

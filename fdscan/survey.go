@@ -15,6 +15,9 @@ import (
 type SurveyQuestion struct {
 	// Deep also looks where every descriptor must be touched (Question.Deep).
 	Deep bool
+	// Meanwhile, unless nil, is called with what has been read of descriptor
+	// tables, while processes that rest are watched for a moment.
+	Meanwhile func(read Walker)
 }
 
 // Survey looks at the whole machine by one walk over all descriptor tables. It
@@ -27,7 +30,7 @@ type SurveyQuestion struct {
 // missing, or ctx ended.
 func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, error) {
 	l := &lookup{
-		Scanner: s, ctx: ctx, question: Question{Deep: q.Deep}, survey: &survey{ports: true, listing: true},
+		Scanner: s, ctx: ctx, question: Question{Deep: q.Deep}, survey: &survey{ports: true, listing: true, meanwhile: q.Meanwhile},
 		snap: &Snapshot{Processes: map[int]*Process{}, TablesComplete: true, HoldersComplete: true},
 	}
 	if err := l.host(); err != nil {
@@ -49,9 +52,12 @@ func (s *Scanner) Survey(ctx context.Context, q SurveyQuestion) (*Snapshot, erro
 // reads tables calls its methods in any case; those do nothing on nil.
 type survey struct {
 	// ports says that listeners and bound sockets are wanted; selected are the
-	// inodes of connections that are.
-	ports    bool
-	selected map[uint64]bool
+	// inodes of connections that are, and selections what is known of those of
+	// each network namespace.
+	ports      bool
+	selected   map[uint64]bool
+	selections map[uint64]selection
+	meanwhile  func(read Walker)
 	// listing says that others are to be listed.
 	listing bool
 	listed  []listed
@@ -77,6 +83,42 @@ const (
 	listedCloseWait
 	listedOther
 )
+
+// selection is where the selected connections of one network namespace are.
+type selection struct {
+	stream, datagram bool
+	low, high        uint16 // of their ports
+}
+
+// with adds a connection.
+func (s selection) with(c listed) selection {
+	s.stream, s.datagram = s.stream || c.stream, s.datagram || !c.stream
+	if s.low == 0 {
+		s.low = c.port
+	}
+	s.low, s.high = min(s.low, c.port), max(s.high, c.port)
+	return s
+}
+
+// narrow makes a request for no more than the wanted sockets of a namespace; ok is
+// false when none of this protocol are. The subflows of an MPTCP connection may
+// have other ports than it has.
+func (v *survey) narrow(request *sockdiag.InetRequest, p Protocol, netns uint64, lacksMPTCP func() bool) (ok bool) {
+	if v == nil || v.ports {
+		return true
+	}
+	s := v.selections[netns]
+	request.States &^= 1<<sockdiag.Listen | 1<<sockdiag.BoundInactive
+	if !p.Stream() || lacksMPTCP() {
+		request.PortLow, request.PortHigh = s.low, s.high
+	}
+	return p.Stream() && s.stream || !p.Stream() && s.datagram
+}
+
+// concerns reports a namespace in which something is wanted.
+func (v *survey) concerns(netns uint64) bool {
+	return v == nil || v.ports || v.selections[netns] != selection{}
+}
 
 func kindListed(s State) listedKind {
 	switch s {
@@ -311,7 +353,10 @@ func (l *lookup) selectConnections(ctx context.Context) {
 			}
 		}
 	})
-	selected := map[uint64]bool{}
+	selected, selections := map[uint64]bool{}, map[uint64]selection{}
+	selectIt := func(inode uint64, c listed) {
+		selected[inode], selections[c.netns] = true, selections[c.netns].with(c)
+	}
 	v.eachHeld(func(inode uint64, refs []socketRef) {
 		c, ok := v.isListed(inode)
 		if !ok || c.kind == listedUnix {
@@ -319,19 +364,20 @@ func (l *lookup) selectConnections(ctx context.Context) {
 		}
 		pid := v.tables[refs[0].table].PID
 		if v.tables[refs[len(refs)-1].table].PID != pid {
-			selected[inode] = true
+			selectIt(inode, c)
 			return
 		}
 		if s := (service{c.netns, c.port, c.stream, pid, 0}); serves[s] && c.kind != listedOther {
 			if s.kind = c.kind; !serves[s] {
-				serves[s], selected[inode] = true, true
+				serves[s] = true
+				selectIt(inode, c)
 			}
 		}
 	})
 	if len(selected) == 0 {
 		return
 	}
-	v.selected, v.ports = selected, false
+	v.selected, v.selections, v.ports = selected, selections, false
 	found, _ := l.tables(ctx)
 	v.ports = true
 	for _, s := range found {

@@ -103,17 +103,27 @@ func TestSurveyReadsTheTablesOfThreads(t *testing.T) {
 	}
 }
 
-// Survey tells of a port what Lookup tells of it.
+// Survey tells of a port what Lookup tells of it, whichever way the tables are read.
 func TestSurveyFindsWhatLookupFinds(t *testing.T) {
 	testenv.NeedNetNS(t)
 	role := proctest.Start(t,
 		"listen tcp4 127.0.0.1:0 name=web", "bind tcp4 127.0.0.1:0 name=bound", "bind udp4 127.0.0.1:0 name=dns",
 		"listen tcp6 [::1]:0 name=six", "fork { serve accept web }", "dup web", "thread own=1 { serve accept six }",
 		"exec newnet=1 { listen tcp4 127.0.0.1:0 name=foreign ; serve accept foreign }")
-	snap := survey(t)
+	for _, s := range []*fdscan.Scanner{{NoBPF: true}, {Walker: fdscan.BPFWalker{ProcWalker: fdscan.ProcWalker{Root: "/proc"}, Always: true}}} {
+		snap, err := s.Survey(t.Context(), fdscan.SurveyQuestion{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareWithLookup(t, role, snap, s)
+	}
+}
+
+func compareWithLookup(t *testing.T, role *proctest.Process, snap *fdscan.Snapshot, scanner *fdscan.Scanner) {
+	t.Helper()
 	for _, name := range []string{"web", "bound", "dns", "six", "foreign"} {
 		s := role.Socket(name)
-		wanted := socket(t, ask(t, inode(s.Inode)), s.Inode)
+		wanted := socket(t, look(t, scanner, fdscan.Question{}, inode(s.Inode)), s.Inode)
 		got := socket(t, snap, s.Inode)
 		if diff := cmp.Diff(holders(wanted.Holders), holders(got.Holders)); diff != "" {
 			t.Errorf("%s (-lookup +survey):\n%s", name, diff)

@@ -130,6 +130,7 @@ func (l *lookup) describe(p *Process, tid, fd int) *Descriptor {
 	}
 	info := parseFDInfo(text)
 	d.CloseOnExec, d.Flags, d.Pos = new(info.CloseOnExec()), new(info.Flags&^unix.O_CLOEXEC), new(info.Pos)
+	d.Locks = info.Locks
 	return d
 }
 

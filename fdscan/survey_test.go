@@ -8,20 +8,35 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/proctest"
 )
 
-func TestParseOpenLimit(t *testing.T) {
-	for text, want := range map[string]uint64{
-		"Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 1048576              files     \n": 1024,
-		"Max open files            unlimited            unlimited            files     \n":                                                                                 math.MaxUint64,
-		"Max open files            0                    0                    files     \n":                                                                                 0,
-		"Max processes             1024                 1048576              processes \n":                                                                                 0,
-		"Max open files": 0,
-		"":               0,
-	} {
-		if got := parseOpenLimit([]byte(text)); got != want {
-			t.Errorf("%q: %d, want %d", text, got, want)
+// What prlimit(2) does not tell is read from /proc.
+func TestOpenLimit(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, detached := range []bool{false, true} {
+		if got := (&Scanner{Detached: detached}).openLimit(os.Getpid()); got != limit.Cur {
+			t.Errorf("detached %t: %d, want %d", detached, got, limit.Cur)
 		}
+	}
+	const heading = "Limit                     Soft Limit           Hard Limit           Units     \n"
+	for line, want := range map[string]uint64{
+		"Max open files            1024                 1048576              files     \n": 1024,
+		"Max open files            unlimited            unlimited            files     \n": math.MaxUint64,
+		"Max processes             1024                 1048576              processes \n": 0,
+		"Max open files\n": 0,
+	} {
+		root := proctest.FakeProc(t, []byte("-- 7/limits --\n"+heading+line))
+		if got := (&Scanner{Root: root, Detached: true}).openLimit(7); got != want {
+			t.Errorf("%q: %d, want %d", line, got, want)
+		}
+	}
+	if got := (&Scanner{Root: t.TempDir(), Detached: true}).openLimit(7); got != 0 {
+		t.Errorf("of nobody: %d", got)
 	}
 }
 

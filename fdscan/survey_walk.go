@@ -28,7 +28,8 @@ type Filled struct {
 // more than this.
 type Entry struct {
 	// ID is the inode of a socket or pipe; of any other file it is a number
-	// that is the same for equal link texts, and hardly ever for others.
+	// that is the same for one open file description. Of those read by one
+	// look, different link texts hardly ever have the same.
 	ID    uint64
 	FD    int32
 	kind  uint8 // of the kinds, in the order of their registration
@@ -75,21 +76,27 @@ type surveyShard struct {
 
 // note makes an entry of a descriptor.
 func (s *shard) note(_ int, _ []byte, r Ref, link []byte) {
-	e := Entry{FD: int32(r.FD)}
+	e := s.survey.entry(link)
+	e.FD = int32(r.FD)
+	s.survey.entries = append(s.survey.entries, e)
+}
+
+// entry is what the text of a link tells.
+func (s *surveyShard) entry(link []byte) (e Entry) {
 	switch {
 	case hasPrefix(link, "socket:["):
 		e.ID, e.flags = inodeOf(link[len("socket:["):]), entrySocket
-		e.kind = s.survey.kindNamed(link[:len("socket:[")])
+		e.kind = s.kindNamed(link[:len("socket:[")])
 	case hasPrefix(link, "pipe:["):
 		e.ID = inodeOf(link[len("pipe:["):])
-		e.kind = s.survey.kindNamed(link[:len("pipe:[")])
+		e.kind = s.kindNamed(link[:len("pipe:[")])
 	default:
-		e.ID = maphash.Bytes(s.survey.seed, link)
+		e.ID = maphash.Bytes(s.seed, link)
 		if len(link) > 0 && link[0] == '/' {
 			// The text is not kept: nothing is allocated for a descriptor.
 			e.kind = kindIndex(unsafe.String(unsafe.SliceData(link), len(link)))
 		} else {
-			e.kind = s.survey.kindNamed(link)
+			e.kind = s.kindNamed(link)
 		}
 		switch {
 		case string(link) == ringLink:
@@ -98,7 +105,7 @@ func (s *shard) note(_ int, _ []byte, r Ref, link []byte) {
 			e.flags = entryDeleted
 		}
 	}
-	s.survey.entries = append(s.survey.entries, e)
+	return e
 }
 
 // kindNamed is kindIndex for link texts of which there are few.

@@ -39,8 +39,9 @@ func (l *lookup) tables(ctx context.Context) (sockets []*Socket, whole bool) {
 	if !all && !l.hasPorts() && !l.wantsUnix() {
 		return nil, true
 	}
-	conn, err := l.dial()
-	if err != nil {
+	if !l.survey.concerns(l.snap.Host.NetNS) {
+		whole = true
+	} else if conn, err := l.dial(); err != nil {
 		l.gap(Gap{Op: "sock_diag", FD: -1, Err: reason(err), Scope: ScopeTables})
 	} else {
 		sockets, whole = l.namespace(conn, l.snap.Host.NetNS, true)
@@ -49,6 +50,9 @@ func (l *lookup) tables(ctx context.Context) (sockets []*Socket, whole bool) {
 	for _, ns := range l.namespaces() {
 		if ctx.Err() != nil {
 			return sockets, false
+		}
+		if !l.survey.concerns(ns.inode) {
+			continue
 		}
 		more, ok := l.foreign(ns)
 		sockets, whole = append(sockets, more...), whole && ok
@@ -127,10 +131,10 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 	low, high, all := l.portRange()
 	var tcp []*Socket
 	anyTCP, twins := false, twinSet{}
-	noMPTCP := sync.OnceValue(func() bool { return !anyTCP || l.lacksMPTCP(netns) })
+	lacksMPTCP := sync.OnceValue(func() bool { return l.lacksMPTCP(netns) })
 	for _, t := range inetTables {
 		switch {
-		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && noMPTCP():
+		case !all && (high == 0 || !l.asksProtocol(t.protocol)), t.protocol == MPTCP && (!anyTCP || lacksMPTCP()):
 			continue
 		}
 		request := sockdiag.InetRequest{Family: t.family, Protocol: t.number, States: l.states()}
@@ -143,6 +147,9 @@ func (l *lookup) namespace(conn *sockdiag.Conn, netns uint64, mine bool) (socket
 		}
 		if !all {
 			request.PortLow, request.PortHigh = low, high
+		}
+		if !l.survey.narrow(&request, t.protocol, netns, lacksMPTCP) {
+			continue
 		}
 		found, err := l.inetRows(conn, t, request, netns)
 		// A kernel without UDP-Lite or MPTCP has no such sockets.

@@ -113,7 +113,12 @@ func (j *jury) remains(p *party) Origin {
 	case j.socket.IsPort() && p.survivesExec() && !copied && j.cannotHaveOpened(p):
 		o.Kind, o.Leak = Execed, !p.hasUse()
 		o.say("FD_CLOEXEC is clear, and the program has no call to %s: it cannot have opened it", j.openingCall())
-		j.sayOpener(p, &o, lost)
+		if q := j.elder(p); q != nil {
+			o.From, o.OpenerExited = q.process, false
+			o.say("pid %d (%s) has it under the same number, is older, and may have opened it", q.process.PID, q.process.Comm)
+		} else {
+			j.sayOpener(p, &o, lost)
+		}
 		if p.hasUse() {
 			o.say("its children have it from it, and may use it")
 		}
@@ -155,6 +160,18 @@ func (j *jury) remains(p *party) Origin {
 		}
 	}
 	return o
+}
+
+// elder is the holder from which p has the socket by processes that have ended
+// since, as far as can be seen: an elder one with the same number, which may have
+// opened it. It is nil when there is none.
+func (j *jury) elder(p *party) *party {
+	for _, q := range j.parties {
+		if fdscan.CompareAge(q.process, p.process) < 0 && q.sameNumber(p) && !j.cannotHaveOpened(q) && j.lostParent(q) == "" {
+			return q
+		}
+	}
+	return nil
 }
 
 // otherListener reports that another process than p called listen(2).

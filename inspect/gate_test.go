@@ -42,7 +42,7 @@ func gateScene() *inspect.Outcome {
 				TakenAt: time.Date(2026, 6, 30, 23, 59, 59, 0, time.UTC),
 				Descriptors: []*fdscan.Descriptor{
 					{Process: web, FD: 7, Kind: kind("pipe"), Link: "pipe:[41877]", Inode: 41877}, // the inode of a socket, elsewhere
-					{Process: web, FD: 8, Kind: kind("regular"), Link: "/var/log/app/access.log", Inode: 5},
+					{Process: web, FD: 8, Kind: kind("regular"), Link: "/var/log/app/access.log", Inode: 5, From: sleep},
 				},
 			},
 			Sockets: []*inspect.Socket{tcp, peer, unix},
@@ -101,6 +101,8 @@ func TestMatch(t *testing.T) {
 		"{program: '/srv/*/bin/web'}":     "pipe file",
 		"{program: 'web: *'}":             "pipe file", // its name for itself
 		"{program: '[a-z]*'}":             "",          // no classes
+		"{from: sleep}":                   "file",
+		"{from: web}":                     "",
 		"{user: www-data}":                "pipe file",
 		"{user: 33}":                      "pipe file",
 		"{user: root}":                    "",

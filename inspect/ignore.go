@@ -37,6 +37,7 @@ type subject struct {
 	process    *fdscan.Process    // nil for none
 	socket     *Socket            // nil for none
 	descriptor *fdscan.Descriptor // nil when it was not listed
+	from       *fdscan.Process    // that the process has it from; nil when that is not known
 }
 
 // ConditionKey is one of the keys of a match.
@@ -51,6 +52,7 @@ type ConditionKey struct {
 func ConditionKeys() []ConditionKey {
 	return []ConditionKey{
 		{"program", "the program's name, or with a slash its path", compileProgram},
+		{"from", "the program that it was opened by, or that passed it on, likewise", compileFrom},
 		{"user", "the name or number of the user that the process runs as", ofProcess(func(p *fdscan.Process) []string {
 			return []string{p.User, strconv.FormatUint(uint64(p.UID), 10)}
 		})},
@@ -113,11 +115,20 @@ func ofProcess(names func(p *fdscan.Process) []string) func(string) (func(subjec
 }
 
 func compileProgram(value string) (func(subject) bool, error) {
-	names := func(p *fdscan.Process) []string { return []string{path.Base(p.Exe), p.Comm} }
-	if strings.Contains(value, "/") {
-		names = func(p *fdscan.Process) []string { return []string{p.Exe} }
+	return ofProcess(programNames(value))(value)
+}
+
+func compileFrom(value string) (func(subject) bool, error) {
+	meets, err := compileProgram(value)
+	return func(s subject) bool { return meets(subject{process: s.from}) }, err
+}
+
+// programNames returns the names of a program that a pattern can mean.
+func programNames(pattern string) func(p *fdscan.Process) []string {
+	if strings.Contains(pattern, "/") {
+		return func(p *fdscan.Process) []string { return []string{p.Exe} }
 	}
-	return ofProcess(names)(value)
+	return func(p *fdscan.Process) []string { return []string{path.Base(p.Exe), p.Comm} }
 }
 
 func compilePort(value string) (func(subject) bool, error) {
@@ -178,6 +189,7 @@ func compileKind(value string) (func(subject) bool, error) {
 type subjects struct {
 	descriptors map[tableEntry]*fdscan.Descriptor
 	sockets     map[uint64]*Socket // by inode
+	from        map[tableEntry]*fdscan.Process
 }
 
 // tableEntry is an entry of a descriptor table.
@@ -187,12 +199,37 @@ type tableEntry struct {
 }
 
 func newSubjects(v *View) subjects {
-	s := subjects{map[tableEntry]*fdscan.Descriptor{}, map[uint64]*Socket{}}
+	s := subjects{map[tableEntry]*fdscan.Descriptor{}, map[uint64]*Socket{}, map[tableEntry]*fdscan.Process{}}
+	add := func(d *fdscan.Descriptor, from *fdscan.Process) {
+		e := tableEntry{d.Process, d.TID, d.FD}
+		s.descriptors[e], s.from[e] = d, from
+		if d.Socket != nil {
+			s.sockets[d.Inode] = &Socket{Socket: d.Socket}
+		}
+	}
+	if v.Run != nil {
+		for _, c := range v.Run.Crossings {
+			add(c.Descriptor, c.From)
+		}
+		for _, u := range v.Run.Unclosed {
+			add(u.Descriptor, nil)
+		}
+		for _, left := range v.Run.Survivors {
+			for _, d := range slices.Concat(left.Ports, left.Locked) {
+				add(d, nil)
+			}
+		}
+	}
 	for _, d := range v.Descriptors {
-		s.descriptors[tableEntry{d.Process, d.TID, d.FD}] = d
+		add(d, d.From)
 	}
 	for _, socket := range v.Sockets {
 		s.sockets[socket.Inode] = socket
+		for _, h := range socket.Holders {
+			if h.Origin.From != nil {
+				s.from[tableEntry{h.Process, h.TID, h.FD}] = h.Origin.From
+			}
+		}
 	}
 	return s
 }
@@ -200,13 +237,14 @@ func newSubjects(v *View) subjects {
 // of is what f is about.
 func (s subjects) of(f Finding) (all []subject) {
 	for _, d := range f.Descriptors {
-		all = append(all, s.one(f.Process, d, d.Inode))
+		all = append(all, s.one(f.Process, d, d.Inode, s.from[tableEntry{f.Process, d.TID, d.FD}]))
 	}
 	for _, socket := range f.Sockets {
-		all = append(all, subject{f.Process, socket, nil})
+		all = append(all, subject{process: f.Process, socket: socket})
 	}
 	if len(all) == 0 {
-		all = append(all, s.one(f.Process, s.descriptors[tableEntry{f.Process, f.TID, f.FD}], f.Inode))
+		e := tableEntry{f.Process, f.TID, f.FD}
+		all = append(all, s.one(f.Process, s.descriptors[e], f.Inode, s.from[e]))
 	}
 	return all
 }
@@ -214,11 +252,11 @@ func (s subjects) of(f Finding) (all []subject) {
 // one is a descriptor, which may be nil, or a socket. An inode is a socket's only
 // where the descriptor is not known to be something else: file systems number
 // their own.
-func (s subjects) one(p *fdscan.Process, d *fdscan.Descriptor, inode uint64) subject {
+func (s subjects) one(p *fdscan.Process, d *fdscan.Descriptor, inode uint64, from *fdscan.Process) subject {
 	if inode == 0 || d != nil && !d.Kind.Is(fdscan.AnySocket) {
-		return subject{p, nil, d}
+		return subject{p, nil, d, from}
 	}
-	return subject{p, s.sockets[inode], d}
+	return subject{p, s.sockets[inode], d, from}
 }
 
 // matches reports whether the entry is about f, and about all that f is about.

@@ -98,8 +98,11 @@ type Finding struct {
 	// than FD and Inode tell.
 	Descriptors []*fdscan.Descriptor
 	Sockets     []*Socket
-	Message     string
-	Evidence    []string
+	// Opening is how the descriptor came to be, or the first of several; nil when
+	// that was not seen.
+	Opening  *fdscan.Opening
+	Message  string
+	Evidence []string
 	// Next are commands to run, most useful first.
 	Next []string
 	// Fingerprint is equal for the same fault after a restart: it is made of

@@ -28,6 +28,13 @@ type Run struct {
 	Refused string
 	// Unread are the descriptor tables that could not be read.
 	Unread []fdscan.Gap
+	// Stacks: where descriptors were opened was found out. Then those that are left
+	// behind are ended after the report. NoStacks says why it was not, when it was
+	// asked for.
+	Stacks   bool
+	NoStacks string
+	// Directory is the working directory of the command.
+	Directory string
 	// OpenAtExit: what is open when a process ends is an error.
 	OpenAtExit bool
 	Crossings  []*fdscan.Crossing

@@ -346,6 +346,29 @@ func TestDeletedFiles(t *testing.T) {
 	c.scans(t, c.told)
 }
 
+// Of a lock that exec has carried along it is told that it is held.
+func TestLockAcrossExec(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lock")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{"flock", "ofd"} {
+		role := proctest.Start(t, `open `+file+` write=1 ; lock by=`+by+` ; exec sleep 60`)
+		o := scan(t)
+		o.Limit([]int{role.PID})
+		if len(o.Findings) != 1 || o.Findings[0].Rule.ID != "FD105" || !strings.HasSuffix(o.Findings[0].Message, "/lock, locked") {
+			t.Errorf("%s: %+v", by, o.Findings)
+		}
+	}
+	// That of a process is not inherited.
+	role := proctest.Start(t, `open `+file+`posix write=1 create=1 ; lock by=posix ; exec sleep 60`)
+	o := scan(t)
+	o.Limit([]int{role.PID})
+	if len(o.Findings) != 1 || !strings.HasSuffix(o.Findings[0].Message, "/lockposix") {
+		t.Errorf("POSIX: %+v", o.Findings)
+	}
+}
+
 // With -p it speaks of those processes and of what descends from them.
 func TestLimit(t *testing.T) {
 	role := proctest.Start(t, `exec { pipe ; exec sleep 60 } ; exec { pipe ; exec sleep 60 }`)

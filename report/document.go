@@ -246,6 +246,9 @@ type Finding struct {
 	Evidence    []string `json:"evidence"`
 	Next        []string `json:"next"`
 	Fingerprint string   `json:"fingerprint"`
+	// Opened is how the descriptor came to be, by check --stacks; null when that was
+	// not seen.
+	Opened *Opening `json:"opened"`
 }
 
 // Unevaluated is a rule that a gap starved.
@@ -270,6 +273,8 @@ type Run struct {
 	Reported   int       `json:"reported_exit_code"` // that of stray
 	Duration   float64   `json:"duration_seconds"`
 	Sampled    bool      `json:"sampled"`
+	Stacks     bool      `json:"stacks"`
+	Directory  *string   `json:"directory"` // in which it began
 	Processes  int       `json:"processes"`
 	LeftBehind []Process `json:"left_behind"`
 }
@@ -321,7 +326,7 @@ func newRun(r *inspect.Run) *Run {
 	if r == nil {
 		return nil
 	}
-	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Reported, r.Duration.Seconds(), r.Sampled, r.Processes, list(r.LeftBehind, newProcess)}
+	return &Run{list(r.Argv, text), r.ExitCode, orNull(r.Signal), r.Reported, r.Duration.Seconds(), r.Sampled, r.Stacks, orNull(text(r.Directory)), r.Processes, list(r.LeftBehind, newProcess)}
 }
 
 func newHost(h fdscan.Host) Host {
@@ -398,6 +403,7 @@ func newFinding(f inspect.Finding) Finding {
 	j := Finding{
 		Rule: f.Rule.ID, Name: f.Rule.Name, Severity: f.Severity.String(), TID: orNull(f.TID), FD: descriptor(f.FD), Inode: orNull(f.Inode),
 		Message: text(f.Message), Evidence: list(f.Evidence, text), Next: list(f.Next, text), Fingerprint: f.Fingerprint,
+		Opened: newOpening(f.Opening),
 	}
 	if f.Process != nil {
 		j.PID = &f.Process.PID

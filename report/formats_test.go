@@ -25,7 +25,7 @@ import (
 // suppressed, a rule starved, equal findings, findings of no process, nothing
 // that fails; and the same as scan has it.
 func results() map[string]*report.Result {
-	all := map[string]*report.Result{}
+	all := map[string]*report.Result{"followed": followed()}
 	for _, sc := range scenes {
 		all[sc.name] = sc.build().answer()
 		if len(all[sc.name].Outcome.Findings) == 0 {
@@ -359,7 +359,7 @@ func readJUnit(t *testing.T, name, text string) (cases, failures, skipped int) {
 // Every line is a command of a level that GitHub knows, but for the last; what
 // the runner makes of it is what was to be said.
 func TestGitHubAnnotations(t *testing.T) {
-	command := regexp.MustCompile(`^::(error|warning|notice) title=([^:,]*)::(.*)$`)
+	command := regexp.MustCompile(`^::(error|warning|notice) (?:file=[^:,]+,line=\d+,)?title=([^:,]*)::(.*)$`)
 	back := strings.NewReplacer("%25", "%", "%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",")
 	for name, r := range results() {
 		text := render(t, r, "github", report.Style{})
@@ -413,7 +413,7 @@ func TestMarkdownIsText(t *testing.T) {
 			if strings.ContainsAny(plain, "`*[]<>~&") || strings.Contains(plain, "://") || table && strings.Count(plain, "|") != 8 || !table && strings.Contains(plain, "|") {
 				t.Errorf("%s: line %q", name, line)
 			}
-			if head := regexp.MustCompile(`^#+ (stray (who|scan)|FD\d{3} |Not |Sockets$|Suppressed$)`); strings.HasPrefix(line, "#") && !head.MatchString(line) {
+			if head := regexp.MustCompile(`^#+ (stray (who|scan|check)|FD\d{3} |Not |Sockets$|Suppressed$)`); strings.HasPrefix(line, "#") && !head.MatchString(line) {
 				t.Errorf("%s: heading %q", name, line)
 			}
 		}

@@ -14,7 +14,11 @@ var _ = register(&Format{
 		issues := []gitlabIssue{}
 		for i, print := range numbered(r.Outcome.Findings) {
 			f := r.Outcome.Findings[i]
-			issues = append(issues, newGitlabIssue(f.Rule.ID+" "+f.Message, f.Rule.ID+" "+f.Rule.Name, print, gitlabSeverity(f.Severity), programPath(f.Process)))
+			issue := newGitlabIssue(f.Rule.ID+" "+f.Message, f.Rule.ID+" "+f.Rule.Name, print, gitlabSeverity(f.Severity), programPath(f.Process))
+			if file, line, ok := f.Source(r.directory()); ok {
+				issue.Location.Path, issue.Location.Lines.Begin = Printable(file), line
+			}
+			issues = append(issues, issue)
 		}
 		// A rule that could not look is no clean rule.
 		for _, l := range uncheckedLines(r.Outcome.NotEvaluated) {
@@ -38,9 +42,9 @@ type gitlabIssue struct {
 	Location    gitlabLocation `json:"location"`
 }
 
-// gitlabLocation is where GitLab shows an issue: in a file of the repository. No
-// leak is in a line of source that stray could name; the program's file is what
-// stays the same from run to run.
+// gitlabLocation is where GitLab shows an issue: in a file of the repository. Where
+// no line of source is known, the program's file is what stays the same from run to
+// run.
 type gitlabLocation struct {
 	Path  string `json:"path"`
 	Lines struct {

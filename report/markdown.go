@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"stray/inspect"
@@ -164,7 +165,7 @@ func tally(r *Result) string {
 // activeWord is a word that GitHub or GitLab make something of, however it is
 // escaped: a name that is notified (@name), an issue (#12, GH-12, !12), a label
 // or milestone (~3, %3), a formula ($x$), an address. In code it is text.
-var activeWord = regexp.MustCompile(`(?i)[@#!%~&][\pL\pN_]|\$|www\.|\bgh-\d`)
+var activeWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)[@#!%~&][\pL\pN_]|\$|www\.|\bgh-\d`) })
 
 // markdownText writes text so that it stands for itself and calls nobody: a
 // process chooses its name.
@@ -177,7 +178,7 @@ func markdownText(s string) string {
 		passive = nil
 	}
 	for word := range strings.SplitSeq(Printable(s), " ") {
-		if !activeWord.MatchString(word) {
+		if !activeWord().MatchString(word) {
 			passive = append(passive, word)
 			continue
 		}

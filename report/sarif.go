@@ -26,6 +26,9 @@ const sarifSchema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/
 // rootBase is the name of the directory that paths are relative to.
 const rootBase = "ROOT"
 
+// sourceBase is the name of the working directory of a command that was followed.
+const sourceBase = "SRCROOT"
+
 // What a run notifies of, besides results.
 const (
 	notSeen    = "not-seen"
@@ -54,15 +57,18 @@ func newSarifRun(r *Result) sarifRun {
 		ColumnKind: "unicodeCodePoints",
 		Results:    []sarifResult{},
 	}
+	if o.Run != nil && o.Run.Stacks && o.Run.Directory != "" {
+		run.Bases[sourceBase] = sarifArtifact{URI: "file://" + pathURI(strings.TrimSuffix(o.Run.Directory, "/")) + "/"}
+	}
 	// Those that were known before are numbered first: a new one that is equal
 	// has to be new to the reader.
 	suppressed := list(o.Suppressed, func(s inspect.Suppressed) inspect.Finding { return s.Finding })
 	prints := numbered(slices.Concat(suppressed, o.Findings))
 	for i, f := range o.Findings {
-		run.Results = append(run.Results, newSarifResult(f, rules, prints[len(suppressed)+i]))
+		run.Results = append(run.Results, newSarifResult(f, r.directory(), rules, prints[len(suppressed)+i]))
 	}
 	for i, f := range suppressed {
-		result := newSarifResult(f, rules, prints[i])
+		result := newSarifResult(f, r.directory(), rules, prints[i])
 		reason := "in the baseline"
 		if s := o.Suppressed[i]; s.By == inspect.ByIgnore {
 			reason = Printable(s.Reason)
@@ -95,10 +101,11 @@ func problemSeverity(s inspect.Severity) string {
 	return s.String()
 }
 
-func newSarifResult(f inspect.Finding, rules []*inspect.Rule, print string) sarifResult {
+func newSarifResult(f inspect.Finding, dir string, rules []*inspect.Rule, print string) sarifResult {
 	return sarifResult{
 		RuleID: f.Rule.ID, RuleIndex: slices.Index(rules, f.Rule), Level: f.Severity.String(), Message: sarifText{Text: Printable(f.Message)},
-		Locations: []sarifLocation{newSarifLocation(f)},
+		Locations: []sarifLocation{newSarifLocation(f, dir)},
+		Stacks:    newSarifStacks(f.Opening, dir),
 		// GitHub looks at the second only, whose name is that of what it computes
 		// itself of source.
 		Fingerprints: map[string]string{"stray/v1": print, "primaryLocationLineHash": print},
@@ -108,15 +115,18 @@ func newSarifResult(f inspect.Finding, rules []*inspect.Rule, print string) sari
 }
 
 // newSarifLocation is where a finding is: in a descriptor of a process of a
-// program, and for readers that know files only, at the start of that program's
-// file. GitHub shows no result without a physical location, and takes a relative
+// program, and for readers that know files only, where the descriptor was opened or,
+// when that is not known, at the start of that program's file. GitHub shows no result without a physical location, and takes a relative
 // path that the repository lacks; the path of the program is the same in every
 // run, as it has to be for GitHub to see that a result is an old one.
-func newSarifLocation(f inspect.Finding) sarifLocation {
+func newSarifLocation(f inspect.Finding, dir string) sarifLocation {
 	l := sarifLocation{Physical: sarifPhysical{
-		Artifact: sarifArtifact{programURI(f.Process), rootBase},
+		Artifact: sarifArtifact{pathURI(programPath(f.Process)), rootBase},
 		Region:   sarifRegion{1, 1, 1, 1},
 	}}
+	if file, line, ok := f.Source(dir); ok {
+		l.Physical = sarifPhysical{sarifArtifact{pathURI(file), sourceBase}, sarifRegion{line, 1, line, 1}}
+	}
 	if p := f.Process; p != nil {
 		process := fmt.Sprintf("pid %d", p.PID)
 		if f.TID != 0 {
@@ -133,11 +143,34 @@ func newSarifLocation(f inspect.Finding) sarifLocation {
 	return l
 }
 
-// programURI is programPath as a relative reference of RFC 3986: any byte may be
-// in a path.
-func programURI(p *fdscan.Process) string {
+// newSarifStacks are the stacks of an opening: how it was made, and how that was made
+// which it is a duplicate of.
+func newSarifStacks(o *fdscan.Opening, dir string) (stacks []sarifStack) {
+	for ; o != nil; o = o.Of {
+		s := sarifStack{Message: sarifText{Text: Printable(inspect.OpeningText(o, dir)[0])}, Frames: []sarifFrame{}}
+		for _, c := range o.Stack {
+			frame := sarifFrame{Module: Printable(c.Module)}
+			if c.Function != "" {
+				frame.Location.Logical = []sarifLogical{{Printable(c.Function), Printable(c.Function), "function"}}
+			}
+			if strings.HasPrefix(c.File, "/") && c.Line > 0 {
+				artifact := sarifArtifact{"file://" + pathURI(c.File), ""}
+				if file := inspect.InDirectory(c.File, dir); file != c.File {
+					artifact = sarifArtifact{pathURI(file), sourceBase}
+				}
+				frame.Location.Physical = &sarifPhysical{artifact, sarifRegion{c.Line, 1, c.Line, 1}}
+			}
+			s.Frames = append(s.Frames, frame)
+		}
+		stacks = append(stacks, s)
+	}
+	return stacks
+}
+
+// pathURI is a path as a reference of RFC 3986: any byte may be in a path.
+func pathURI(path string) string {
 	var b strings.Builder
-	for _, c := range []byte(programPath(p)) {
+	for _, c := range []byte(path) {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("/-._~+@", c) >= 0:
 			b.WriteByte(c)

@@ -67,6 +67,7 @@ type (
 		Level        string             `json:"level"`
 		Message      sarifText          `json:"message"`
 		Locations    []sarifLocation    `json:"locations"`
+		Stacks       []sarifStack       `json:"stacks,omitempty"`
 		Fingerprints map[string]string  `json:"partialFingerprints"`
 		Suppressions []sarifSuppression `json:"suppressions"`
 		Properties   map[string]any     `json:"properties"`
@@ -88,6 +89,17 @@ type (
 		StartColumn int `json:"startColumn"`
 		EndLine     int `json:"endLine"`
 		EndColumn   int `json:"endColumn"`
+	}
+	sarifStack struct {
+		Message sarifText    `json:"message"`
+		Frames  []sarifFrame `json:"frames"`
+	}
+	sarifFrame struct {
+		Location struct {
+			Physical *sarifPhysical `json:"physicalLocation,omitempty"`
+			Logical  []sarifLogical `json:"logicalLocations,omitempty"`
+		} `json:"location"`
+		Module string `json:"module"`
 	}
 	sarifLogical struct {
 		Name               string `json:"name"`

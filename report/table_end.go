@@ -207,6 +207,7 @@ func (p *page) findings() {
 	var next []string
 	for _, f := range p.outcome.Findings {
 		p.finding(&f)
+		p.opened(&f)
 		for _, n := range f.Next {
 			if !slices.Contains(next, n) {
 				next = append(next, n)
@@ -272,6 +273,8 @@ func (p *page) step(label, c string, widest int) {
 // purposeOf says what a command is for; "" for one that needs no words.
 func purposeOf(command string) string {
 	switch {
+	case strings.HasPrefix(command, "stray check --stacks "):
+		return "shows where it was opened"
 	case strings.HasPrefix(command, "stray close ") && strings.HasSuffix(command, " --holders leaked"):
 		return "drops the leaked copies now"
 	case strings.HasPrefix(command, "stray conns --for "):

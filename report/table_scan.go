@@ -52,6 +52,7 @@ func (p *page) findingsInDetail() {
 		switch rest := count[k] - mostAlike; {
 		case p.wide || written[k] <= mostAlike || rest == 1:
 			p.finding(&f)
+			p.opened(&f)
 		case written[k] == mostAlike+1:
 			p.line("%s %-7s  and %s more like these (-o wide shows them)", f.Rule.ID, f.Severity, thousands(rest))
 			continue
@@ -59,8 +60,11 @@ func (p *page) findingsInDetail() {
 			continue
 		}
 		if p.wide {
+			told := openingLines(&f, p.directory())
 			for _, e := range f.Evidence {
-				p.say(p.paint.faint.Sprint, findingIndent+"since "+e)
+				if !slices.Contains(told, e) {
+					p.say(p.paint.faint.Sprint, findingIndent+"since "+e)
+				}
 			}
 		}
 		for _, n := range f.Next {

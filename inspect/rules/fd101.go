@@ -111,6 +111,7 @@ Process.new("helper")`,
 			f := inspect.NewFinding(r, s, h, fmt.Sprintf(
 				"%s carries the %s %s%s across exec: %s FD_CLOEXEC", who(h.Process), s.Noun(), s.Address(), from, lacking(s, h.Process)))
 			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
+			tellOpening(v, &f, h.Opening)
 			findings = append(findings, f)
 		})
 		return append(findings, listenersCrossed(r, v, findings)...)

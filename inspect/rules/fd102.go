@@ -119,6 +119,7 @@ end`,
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
 			f.Next = append([]string{"stray close " + target(s) + " --holders leaked"}, f.Next...)
+			tellOpening(v, &f, h.Opening)
 			findings = append(findings, f)
 		})
 		return findings

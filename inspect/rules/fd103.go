@@ -107,6 +107,7 @@ server.close_on_exec = true`,
 			}
 			f := inspect.NewFinding(r, s, h, message)
 			f.Severity = severity
+			tellOpening(v, &f, h.Opening)
 			// Servers that replace themselves by exec, on an upgrade or a
 			// reload, need it inheritable: nothing to be told in passing.
 			if severity > inspect.Note {

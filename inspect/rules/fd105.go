@@ -40,8 +40,10 @@ there is also what the caller had passed to the command; what was put in place
 between fork and exec, or had FD_CLOEXEC taken off there, since whoever did that
 knew of the program (posix_spawn file actions, ExtraFiles, pass_fds, and
 redirections for one command); and what a program got in this way and passes on,
-since only the first exec counts. What a program is to find under a number that
-nothing names needs an entry among the ignores.`,
+since only the first exec counts. It is a note when the program has closed it
+itself, or when a script's redirection or a tool of builds (cmake, ctest, ninja,
+flock) has passed it on. What a program is to find under a number that nothing
+names needs an entry among the ignores.`,
 	Cures: []inspect.Cure{
 		{
 			Language: "C", Text: "ask for it where the descriptor is made: O_CLOEXEC, SOCK_CLOEXEC, pipe2, dup3, F_DUPFD_CLOEXEC, EPOLL_CLOEXEC, \"e\" in fopen. A flag set afterwards leaves a gap for other threads. Before exec, close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) catches the rest.",
@@ -103,7 +105,7 @@ func carried(r *inspect.Rule, strays []*fdscan.Descriptor) (findings []inspect.F
 		strays = slices.DeleteFunc(strays, func(d *fdscan.Descriptor) bool { return d.From == first.From })
 		var what, about []string
 		for _, d := range same {
-			what = append(what, fmt.Sprintf("fd %d %s", d.FD, describe(d)))
+			what = append(what, fmt.Sprintf("fd %d %s%s", d.FD, describe(d), locked(d)))
 			about = append(about, d.Kind.Name)
 		}
 		slices.Sort(about)
@@ -113,8 +115,11 @@ func carried(r *inspect.Rule, strays []*fdscan.Descriptor) (findings []inspect.F
 		}
 		f := inspect.NewProcessFinding(r, first.Process, first.FD, message, append(about, first.From.Comm)...)
 		f.Inode, f.Descriptors = first.Inode, same
-		for _, w := range what {
+		for i, w := range what {
 			f.Evidence = append(f.Evidence, w+": one open file description with "+who(first.From)+", FD_CLOEXEC is clear")
+			for _, lock := range same[i].Locks {
+				f.Evidence = append(f.Evidence, fmt.Sprintf("fd %d keeps a lock, %s %s: it lasts until the last copy is closed, or one is unlocked", same[i].FD, lock.Type, lock.Access))
+			}
 		}
 		if !slices.ContainsFunc(same, func(d *fdscan.Descriptor) bool { return !slices.Contains(memoryDevices, d.Link) }) {
 			f.Severity = inspect.Note
@@ -175,6 +180,14 @@ func describe(d *fdscan.Descriptor) string {
 		return d.Link
 	}
 	return d.Kind.Name
+}
+
+// locked says that a lock is held through d.
+func locked(d *fdscan.Descriptor) string {
+	if len(d.Locks) == 0 {
+		return ""
+	}
+	return ", locked"
 }
 
 // mostEnumerated is how many things a message names before it counts the rest.

@@ -43,6 +43,12 @@ func TestFD105(t *testing.T) {
 		})
 	}
 	m := stray()
+	m.Descriptors[1].Locks = []fdscan.Lock{{Type: "FLOCK", Access: "WRITE"}}
+	fs = m.says(t, "FD105 warning 11: pid 11 (sleep) carries 2 descriptors of pid 10 (server) across exec: fd 3 pipe, fd 5 /srv/app.log, locked")
+	if !slices.Contains(fs[0].Evidence, "fd 5 keeps a lock, FLOCK WRITE: it lasts until the last copy is closed, or one is unlocked") {
+		t.Errorf("evidence %q", fs[0].Evidence)
+	}
+	m = stray()
 	m.Descriptors = []*fdscan.Descriptor{carried(3, fdscan.Regular, "/dev/null")}
 	m.says(t, "FD105 note 11: pid 11 (sleep) carries a descriptor of pid 10 (server) across exec: fd 3 /dev/null")
 }

@@ -44,6 +44,7 @@ Many programs leave the rest to exit on purpose: hence a note, and
 			if v.Run.OpenAtExit && u.Signal == 0 {
 				f.Severity = inspect.Error
 			}
+			tellOpening(v, &f, u.Opening)
 			findings = append(findings, f)
 		}
 		return findings

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"stray/fdscan"
@@ -43,13 +44,16 @@ are started this way on purpose.`,
 // leftBehind says what a survivor holds.
 func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Finding {
 	var holds, parts []string
+	var openings []*fdscan.Opening
 	for _, d := range s.Ports {
 		holds = append(holds, fmt.Sprintf("%s (fd %d)", what(d), d.FD))
 		parts = append(parts, v.Lasting(d))
+		openings = append(openings, d.Opening)
 	}
 	for _, d := range s.Locked {
 		holds = append(holds, fmt.Sprintf("a lock on %s (fd %d)", d.Link, d.FD))
 		parts = append(parts, v.Lasting(d))
+		openings = append(openings, d.Opening)
 	}
 	message := who(s.Process) + " outlives the command"
 	if len(holds) > 0 {
@@ -68,7 +72,15 @@ func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Fi
 	if len(parts) == 0 {
 		f.Severity = inspect.Warning
 	}
+	if len(s.Streams) == 0 { // else it is about more than descriptors that have names
+		f.Descriptors = slices.Concat(s.Ports, s.Locked)
+	}
 	f.Evidence = []string{"its command line: " + command(s.Process)}
-	f.Next = append([]string{fmt.Sprintf("kill %d", s.Process.PID)}, f.Next...)
+	if v.Run.Stacks {
+		f.Evidence = append(f.Evidence, "it is ended after this report: what is followed with --stacks cannot be released")
+	} else {
+		f.Next = append([]string{fmt.Sprintf("kill %d", s.Process.PID)}, f.Next...)
+	}
+	tellOpening(v, &f, openings...)
 	return f
 }

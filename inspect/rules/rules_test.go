@@ -120,6 +120,9 @@ func TestMessages(t *testing.T) {
 	master := process(10, 1, "server")
 	orphan := copied(process(11, 1, "server"), master)
 	orphan.Group = 10
+	leader, unable := process(10, 1, "server"), process(12, 1, "sleep")
+	leader.Group = 10
+	unable.Evidence.Imports = &fdscan.Imports{}
 	for name, tt := range map[string]struct {
 		holders []*fdscan.Holder
 		want    []string
@@ -132,6 +135,10 @@ func TestMessages(t *testing.T) {
 		"crossed exec": {
 			[]*fdscan.Holder{holder(server(), 3, true), holder(process(11, 10, "sleep"), 3, false)},
 			[]string{"FD101 error 11: pid 11 (sleep) carries the listener 127.0.0.1:18080 of pid 10 (server) across exec: fd 3 lacks FD_CLOEXEC"},
+		},
+		"crossed exec in a process that has exited": {
+			[]*fdscan.Holder{holder(leader, 3, true), holder(unable, 3, false)},
+			[]string{"FD101 error 12: pid 12 (sleep) carries the listener 127.0.0.1:18080 of pid 10 (server) across exec: fd 3 lacks FD_CLOEXEC"},
 		},
 		"kept by fork, served by another": {
 			[]*fdscan.Holder{holder(server(), 3, true), holder(copied(process(11, 10, ""), server()), 3, true)},

@@ -54,9 +54,13 @@ func crossing(r *inspect.Rule, v *inspect.View, c *fdscan.Crossing, message stri
 	case c.Plumbing != "":
 		f.Severity = inspect.Note
 		f.Evidence = append(f.Evidence, c.Plumbing)
+	case c.Closed > 0 && c.Closed == c.Count:
+		f.Severity = inspect.Note
+		f.Evidence = append(f.Evidence, "every program that got it has closed it itself, and had started no other")
 	case slices.Contains(memoryDevices, c.Link):
 		f.Severity = inspect.Note
 	}
+	tellOpening(v, &f, c.Opening)
 	return f
 }
 

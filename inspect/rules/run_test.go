@@ -46,12 +46,16 @@ func regular(fd int, path string) *fdscan.Descriptor {
 func TestWhatARunCrosses(t *testing.T) {
 	many, plumbing := got(regular(3, "/srv/data")), got(regular(4, "/srv/config.log"))
 	many.Count, many.Into = 500, []string{"cc1", "sh", "sleep"}
+	closed, half := got(listener()), got(listener())
+	closed.Count, closed.Closed, half.Count, half.Closed = 2, 2, 2, 1
 	plumbing.Plumbing = "a redirection of the script ./configure"
 	for name, tt := range map[string]struct {
 		crossing *fdscan.Crossing
 		want     string
 	}{
 		"listener":   {got(listener()), `FD101 error 11: pid 11 (sleep) carries the listener 127.0.0.1:8080 of pid 10 (server) across the exec of "sleep 60": fd 5 lacks FD_CLOEXEC`},
+		"closed":     {closed, `FD101 note 11: pid 11 (sleep) carries the listener 127.0.0.1:8080 of pid 10 (server) across the exec of "sleep 60": fd 5 lacks FD_CLOEXEC; and so does 1 more (sleep)`},
+		"not all":    {half, `FD101 error 11: pid 11 (sleep) carries the listener 127.0.0.1:8080 of pid 10 (server) across the exec of "sleep 60": fd 5 lacks FD_CLOEXEC; and so does 1 more (sleep)`},
 		"file":       {got(regular(3, "/srv/data")), `FD105 error 11: pid 11 (sleep) carries fd 3, the file /srv/data of pid 10 (server), across the exec of "sleep 60": it lacks FD_CLOEXEC`},
 		"many":       {many, `FD105 error 11: pid 11 (sleep) carries fd 3, the file /srv/data of pid 10 (server), across the exec of "sleep 60": it lacks FD_CLOEXEC; and so do 499 more (cc1, sh, sleep)`},
 		"script":     {plumbing, `FD105 note 11: pid 11 (sleep) carries fd 4, the file /srv/config.log of pid 10 (server), across the exec of "sleep 60": it lacks FD_CLOEXEC`},

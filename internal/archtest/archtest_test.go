@@ -29,11 +29,13 @@ var floors = map[string][]string{
 	"inspect":           {"fdscan"},
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
-	"internal/follow":   {"fdscan", "internal/tracee"},
-	"fdscan":            {"internal/sockdiag", "internal/osthread"},
+	"internal/follow":   {"fdscan", "internal/tracee", "internal/unwind"},
+	"fdscan":            {"internal/bpfiter", "internal/sockdiag", "internal/osthread"},
+	"internal/bpfiter":  {},
 	"internal/sockdiag": {"internal/osthread"},
 	"internal/osthread": {},
 	"internal/tracee":   {"internal/osthread"},
+	"internal/unwind":   {},
 }
 
 // workshops are packages for tests, measurements and demonstrations: no floor
@@ -50,7 +52,7 @@ var reserved = map[string][]string{
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
-	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/follow", "internal/sockdiag", "internal/osthread", "internal/tracee"},
+	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/bpfiter", "internal/follow", "internal/sockdiag", "internal/osthread", "internal/tracee", "internal/unwind"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},
 	"log":                                    {},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ type followed struct {
 	// prepare makes what the command needs in a directory of its own.
 	prepare func(b *testing.B, dir string)
 	argv    []string
+	flags   []string // of check
 	// most is the ratio of the wall times, check to plain, that is good enough.
 	most float64
 	// peer runs the command too, and shall take least times as long as check; nil
@@ -54,6 +56,17 @@ int main(void) {
 }
 `
 
+// socketsProgram does nothing but open sockets.
+const socketsProgram = `#include <sys/socket.h>
+#include <unistd.h>
+
+int main(void) {
+	for (int i = 0; i < 50000; i++)
+		close(socket(AF_INET, SOCK_STREAM, 0));
+	return 0;
+}
+`
+
 var followeds = []followed{
 	{
 		name: "2000-forks", most: 2,
@@ -72,14 +85,32 @@ var followeds = []followed{
 	{name: "go-test", most: 1.15, argv: []string{"go", "test", "-count=1", "sort", "strings", "net/netip"}},
 	{
 		name: "16-threads", most: 1.05, argv: []string{"./threads"},
-		prepare: func(b *testing.B, dir string) {
-			file(b, dir, "threads.c", threadsProgram)
-			if out, err := exec.Command("gcc", "-O1", "-pthread", "-o", filepath.Join(dir, "threads"), filepath.Join(dir, "threads.c")).CombinedOutput(); err != nil {
-				testenv.NeedWorking(b, "gcc", fmt.Errorf("%w\n%s", err, out))
-			}
-		},
-		peer: []string{"valgrind", "--track-fds=yes", "--log-file=/dev/null", "./threads"}, least: 5,
+		prepare: func(b *testing.B, dir string) { compile(b, dir, "threads", threadsProgram) },
+		peer:    []string{"valgrind", "--track-fds=yes", "--log-file=/dev/null", "./threads"}, least: 5,
 	},
+	{
+		name: "50000-sockets-stacks", most: 40, argv: []string{"./sockets"}, flags: []string{"--stacks"},
+		prepare: func(b *testing.B, dir string) { compile(b, dir, "sockets", socketsProgram) },
+	},
+	{
+		name: "500-forks-stacks", most: 4, flags: []string{"--stacks"},
+		argv: []string{"sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"},
+	},
+	{name: "go-test-stacks", most: 2, argv: []string{"go", "test", "-count=1", "sort", "strings", "net/netip"}, flags: []string{"--stacks"}},
+	{
+		name: "16-threads-stacks", most: 1.1, argv: []string{"./threads"}, flags: []string{"--stacks"},
+		prepare: func(b *testing.B, dir string) { compile(b, dir, "threads", threadsProgram) },
+	},
+}
+
+// compile makes a program in a directory.
+func compile(b *testing.B, dir, name, source string) {
+	b.Helper()
+	file(b, dir, name+".c", source)
+	path := filepath.Join(dir, name)
+	if out, err := exec.Command("gcc", "-O1", "-pthread", "-o", path, path+".c").CombinedOutput(); err != nil {
+		testenv.NeedWorking(b, "gcc", fmt.Errorf("%w\n%s", err, out))
+	}
 }
 
 func file(b *testing.B, dir, name, text string) {
@@ -105,7 +136,7 @@ func BenchmarkCheck(b *testing.B) {
 			if f.prepare != nil {
 				f.prepare(b, dir)
 			}
-			check := append([]string{stray, "check", "--"}, f.argv...)
+			check := slices.Concat([]string{stray, "check"}, f.flags, []string{"--"}, f.argv)
 			timed(b, dir, f.argv) // warms the caches, of files and of go
 			var ratios []float64
 			var took []float64

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -56,8 +57,8 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	if now.named == nil {
 		now.named = t.reader.Named(&fdscan.Process{PID: now.pid, Cmdline: now.argv})
 	}
-	if words := now.named[e.fd]; words != "" {
-		if substitutes(words, e) {
+	if names(now.named, e) {
+		if words := now.named[e.fd]; substitutes(words, e) {
 			l.plumb(fmt.Sprintf("it stands for a file: %s has %s", now.comm, words))
 		}
 		return false
@@ -78,13 +79,40 @@ func (l *leak) plumb(why string) {
 	}
 }
 
+// names reports whether an entry is among the descriptors that are named, with the
+// words. A jobserver of make(1) is a pipe: what else has its number came to that
+// when make had closed it for a command which is no make.
+func names(named map[int]string, e entry) bool {
+	words := named[e.fd]
+	return words != "" && (fdscan.KindOf(e.link) == fdscan.Pipe || !strings.Contains(words, "--jobserver-"))
+}
+
+// got is what a program got by a leak.
+type got struct {
+	entry
+	crossing *fdscan.Crossing
+}
+
+// dropped looks at what a program got, when it executes another or ends: what is
+// not in the table any more, it has closed.
+func (p *process) dropped(left table) {
+	if p.copied || p.image.forked {
+		return // somebody else has it too
+	}
+	for _, g := range p.image.got {
+		if !slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) }) {
+			g.crossing.Closed++
+		}
+	}
+}
+
 func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }
 
 // isOwnCommand reports that a program has executed itself to carry out one of its
 // commands, as git(1) does: then no other program has got anything. A file as
 // the first argument is what an interpreter executes, which is another program.
 func (t *tree) isOwnCommand(before, now *image) bool {
-	if len(now.argv) < 2 || !word.MatchString(now.argv[1]) || !sameProgram(before.exe, now.exe) {
+	if len(now.argv) < 2 || !word().MatchString(now.argv[1]) || !sameProgram(before.exe, now.exe) {
 		return false
 	}
 	return unix.Access(t.path(now.pid, "cwd/"+now.argv[1]), unix.F_OK) != nil
@@ -102,7 +130,7 @@ func sameProgram(a, b string) bool {
 }
 
 // word is what commands of programs look like: rev-list.
-var word = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`) })
 
 // prepared reports whether a copy has made ready, for the program that it was to
 // execute, what it did not have, or could not pass on, from its start.
@@ -145,18 +173,21 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 	if l.kept == nil {
 		d := t.reader.Descriptor(&fdscan.Process{PID: now.pid}, 0, e.fd, e.link)
 		from := p.image.exe + "\x00" + p.image.comm + "\x00" + strconv.Itoa(e.fd) + "\x00" + l.plumbing + "\x00"
-		kept, key := t.crossings.of(from+sortOf(d), from+d.Kind.Name)
+		by := p.openings.of(e)
+		kept, key := t.crossings.of(from+by.sort()+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
-			if t.reader.Named(d.Process)[e.fd] != "" {
+			if names(t.reader.Named(d.Process), e) {
 				return // named to the process as it sees itself, in its pid namespace
 			}
+			d.Opening = t.tell(by)
 			kept = &fdscan.Crossing{Descriptor: d, From: t.process(p.image), Plumbing: l.plumbing}
 			t.crossings.keep(key, kept)
 		}
 		l.kept = kept
 	}
 	l.kept.Count++
+	now.got = append(now.got, got{e, l.kept})
 	const mostNames = 5
 	if i, known := slices.BinarySearch(l.kept.Into, now.comm); !known && len(l.kept.Into) < mostNames {
 		l.kept.Into = slices.Insert(l.kept.Into, i, now.comm)
@@ -182,7 +213,9 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) {
 		return // an event loop's; an interpreter's
 	}
-	key := p.image.exe + "\x00" + p.image.comm + "\x00"
+	by := p.openings.of(e)
+	coarse := p.image.exe + "\x00" + p.image.comm + "\x00"
+	key := coarse + by.sort()
 	if strings.HasPrefix(e.link, "/") {
 		if kept := t.unclosed.sorts[key+e.link]; kept != nil {
 			kept.Count++
@@ -193,7 +226,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 	if d.Kind == fdscan.Pipe && d.CloseOnExec != nil && *d.CloseOnExec {
 		return // by which a runtime wakes itself, or waits for exec
 	}
-	kept, key := t.unclosed.of(key+sortOf(d), key+d.Kind.Name)
+	kept, key := t.unclosed.of(key+sortOf(d), coarse+d.Kind.Name)
 	if kept == nil {
 		d.Process = t.process(p.image)
 		if p.pid != p.image.pid {
@@ -201,6 +234,7 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 				d.Process = full
 			}
 		}
+		d.Opening = t.tell(by)
 		kept = &fdscan.Unclosed{Descriptor: d}
 		if status.Signaled() {
 			kept.Signal = int(status.Signal())

@@ -21,6 +21,7 @@ import (
 
 	"stray/fdscan"
 	"stray/internal/tracee"
+	"stray/internal/unwind"
 )
 
 // Options say what is run, and how it is followed.
@@ -30,6 +31,10 @@ type Options struct {
 	Grace time.Duration
 	// Sample looks at the tree in intervals, and does without ptrace.
 	Sample bool
+	// Stacks finds out where descriptors were opened, of what is told. It takes a
+	// filter of system calls, from which nobody can be released: who survives the
+	// command is killed when this process ends, at the latest.
+	Stacks bool
 }
 
 // Run is what a command and its tree did.
@@ -60,6 +65,13 @@ type Run struct {
 	// gdb do, or itself, as LeakSanitizer does, which what is followed cannot be; nil
 	// for none.
 	FailedTracer *fdscan.Process
+	// Stacks: it was found out where descriptors were opened. NoStacks says why not,
+	// when that was asked for.
+	Stacks   bool
+	NoStacks error
+	// Foreign is a program of another architecture, the calls of which were not
+	// seen (32-bit code); nil for none.
+	Foreign *fdscan.Process
 	// Unfollowed is one of the survivors that nobody followed, since whoever made
 	// it did so with CLONE_UNTRACED; nil for none.
 	Unfollowed  *fdscan.Process
@@ -106,11 +118,24 @@ func Start(ctx context.Context, o Options) (r *Run, err error) {
 	t.watchPrivilege = r.NoNewPrivileges || !o.Sample && !fdscan.HasCapability(unix.CAP_SYS_PTRACE)
 	end := &tracee.Followed{}
 	if !o.Sample {
-		end, err = tracee.Follow(o.Command, tracee.FollowOptions{Grace: o.Grace, Hurry: signals.hurry, Launched: signals.to, Ended: signals.nobody}, t)
+		f := tracee.FollowOptions{Grace: o.Grace, Hurry: signals.hurry, Launched: signals.to, Ended: signals.nobody, Calls: o.Stacks}
+		if o.Stacks {
+			t.unwinder, t.ways = unwind.New(procRoot), map[way]*opening{}
+			defer t.unwinder.Close()
+		}
+		end, err = tracee.Follow(o.Command, f, t)
+		if errors.Is(err, tracee.ErrNoFilter) {
+			r.NoStacks, f.Calls = err, false
+			end, err = tracee.Follow(o.Command, f, t)
+		}
 		if errors.Is(err, tracee.ErrRefused) {
 			r.Sampled, r.Refused = true, err
 		}
 	}
+	if o.Stacks && r.Sampled {
+		r.NoStacks = errSampled
+	}
+	r.Stacks = o.Stacks && r.NoStacks == nil
 	release := func() {}
 	switch {
 	case r.Sampled:
@@ -122,7 +147,8 @@ func Start(ctx context.Context, o Options) (r *Run, err error) {
 		return nil, err
 	}
 	r.Status, r.Duration, r.Processes, r.Unprivileged = end.Status, end.Took, t.total, t.unprivileged
-	r.FailedTracer = t.failedTracer
+	r.FailedTracer, r.Foreign = t.failedTracer, t.foreign
+	r.NoNewPrivileges = r.NoNewPrivileges || t.forbidden
 	r.Crossings, r.Unclosed = t.crossings.order, t.unclosed.order
 	var unfollowed []int
 	if !r.Sampled {
@@ -138,6 +164,7 @@ func Start(ctx context.Context, o Options) (r *Run, err error) {
 	}
 	release()
 	t.reap()
+	t.name()
 	for _, reason := range slices.Sorted(maps.Keys(t.gaps)) {
 		r.Unread = append(r.Unread, t.gaps[reason])
 	}
@@ -145,6 +172,9 @@ func Start(ctx context.Context, o Options) (r *Run, err error) {
 	r.Snapshot.HoldersComplete = r.Snapshot.HoldersComplete && len(r.Unread) == 0
 	return r, nil
 }
+
+// errSampled is why there are no stacks of what was looked at in intervals.
+var errSampled = errors.New("it was looked at in intervals, and no call was seen")
 
 // adoptOrphans says whether this process becomes the parent of descendants whose
 // own have ended (PR_SET_CHILD_SUBREAPER), 1 or 0, and returns what was said before.
@@ -190,7 +220,11 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 	for _, s := range snap.Sockets {
 		for _, h := range s.Holders {
 			p := t.processes[h.Process.PID]
-			h.Opened = h.Via == fdscan.ViaTable && p != nil && !p.hasReceived("socket:["+strconv.FormatUint(s.Inode, 10)+"]")
+			link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
+			h.Opened = h.Via == fdscan.ViaTable && p != nil && !p.hasReceived(link)
+			if h.Via == fdscan.ViaTable && p != nil {
+				h.Opening = t.tell(p.openings.of(entry{h.FD, link}))
+			}
 		}
 	}
 }
@@ -220,6 +254,9 @@ func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 			continue
 		}
 		d := t.reader.Descriptor(p, 0, e.fd, e.link)
+		if known := t.processes[pid]; known != nil {
+			d.Opening = t.tell(known.openings.of(e))
+		}
 		if d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound) {
 			sockets = append(sockets, fdscan.Target{Text: e.link, Kind: fdscan.InodeTarget, Inode: d.Inode})
 			if d.Socket.Protocol != fdscan.Unix {

@@ -77,6 +77,9 @@ func told(r *follow.Run, names map[string]string) []string {
 		if c.Plumbing != "" {
 			line += " by redirection"
 		}
+		if c.Closed == c.Count {
+			line += ", closed"
+		}
 		lines = append(lines, line)
 	}
 	for _, s := range r.Survivors {
@@ -158,6 +161,7 @@ func TestEveryWay(t *testing.T) {
 		{way: "leader-exits-first", leaky: []string{got}, processes: 1},
 		{way: "thread-forks", leaky: []string{got}, processes: 2},
 		{way: "sigkill", open: "leaks FILE signal 9", status: 137, processes: 1},
+		{way: "closer", leaky: []string{"exe got fd 3 FILE of leaks, closed"}, processes: 2},
 		{way: "storm", leaky: []string{got + " ×200"}, processes: 201},
 		{way: "stops", processes: 2},
 		{way: "exec-chain", leaky: []string{"env got fd 3 FILE of leaks"}, processes: 1},
@@ -168,10 +172,14 @@ func TestEveryWay(t *testing.T) {
 		// Only what had FD_CLOEXEC had it taken off on purpose.
 		{way: "uncloexec", leaky: []string{got}, processes: 2},
 	} {
-		for _, mood := range []string{"leaky", "clean"} {
-			t.Run(tt.way+"/"+mood, func(t *testing.T) {
+		for _, how := range []string{"leaky", "clean", "leaky with stacks", "clean with stacks"} {
+			t.Run(tt.way+"/"+how, func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "file")
-				run := start(t, follow.Options{}, program, tt.way, mood, file)
+				mood, _, stacks := strings.Cut(how, " ")
+				if stacks && tt.unfollowed != "" {
+					return // can open nothing, and ends
+				}
+				run := start(t, follow.Options{Stacks: stacks}, program, tt.way, mood, file)
 				want := tt.leaky
 				if mood == "clean" {
 					want = tt.clean
@@ -199,6 +207,37 @@ func TestEveryWay(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What tools of builds do by themselves is a note; a number that is that of make's
+// jobserver names no file.
+func TestTools(t *testing.T) {
+	testenv.NeedTool(t, "gcc", "gcc")
+	flock := testenv.NeedTool(t, "flock", "util-linux")
+	program, err := leaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ctest, file := filepath.Join(dir, "ctest"), filepath.Join(dir, "file")
+	if err := os.Link(program, ctest); err != nil {
+		t.Fatal(err)
+	}
+	jobserver := append(os.Environ(), "MAKEFLAGS= -j3 --jobserver-auth=3,4")
+	for name, tt := range map[string]struct {
+		argv []string
+		env  []string
+		want string
+	}{
+		"ctest":     {argv: []string{ctest, "fork+exec", "leaky", file}, want: "sleep got fd 3 FILE of ctest by redirection"},
+		"flock":     {argv: []string{flock, file, "sleep", "0"}, want: "sleep got fd 3 FILE of flock by redirection"},
+		"jobserver": {argv: []string{program, "fork+exec", "leaky", file}, env: jobserver, want: "sleep got fd 3 FILE of leaks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := start(t, follow.Options{Command: tracee.Command{Env: tt.env}}, tt.argv...)
+			equal(t, "told", []string{tt.want}, told(run, map[string]string{file: "FILE"}))
+		})
 	}
 }
 
@@ -393,17 +432,19 @@ if __name__ == "__main__":
 		"a redirection, by -c":    {argv: []string{"bash", "-c", `exec 3>"$0"; ls /dev/null >/dev/null; true`, filepath.Join(t.TempDir(), "x")}, want: []string{"ls got fd 3 X of bash by redirection"}},
 		"a lock around a command": {argv: []string{"bash", "-c", `( flock -n 200; true; ls >/dev/null ) 200>"$0"`, filepath.Join(t.TempDir(), "lock")}, want: []string{"X"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			run := start(t, follow.Options{Grace: 10 * time.Second}, tt.argv...)
-			if run.Status.ExitStatus() != 0 {
-				t.Errorf("exit %d", run.Status.ExitStatus())
-			}
-			for _, line := range told(run, nil) {
-				if tt.want == nil || !strings.HasSuffix(line, " by redirection") {
-					t.Errorf("told: %s", line)
+		for _, stacks := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stacks %v", name, stacks), func(t *testing.T) {
+				run := start(t, follow.Options{Grace: 10 * time.Second, Stacks: stacks}, tt.argv...)
+				if run.Status.ExitStatus() != 0 {
+					t.Errorf("exit %d", run.Status.ExitStatus())
 				}
-			}
-		})
+				for _, line := range told(run, nil) {
+					if tt.want == nil || !strings.HasSuffix(line, " by redirection") {
+						t.Errorf("told: %s", line)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -562,9 +603,11 @@ func TestManyProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	run := start(t, follow.Options{}, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done")
-	if run.Processes != 2001 || len(run.Unclosed)+len(run.Crossings) != 0 {
-		t.Errorf("%d processes, told: %v", run.Processes, told(run, nil))
+	for _, stacks := range []bool{false, true} {
+		run := start(t, follow.Options{Stacks: stacks}, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done")
+		if run.Processes != 2001 || len(run.Unclosed)+len(run.Crossings) != 0 {
+			t.Errorf("stacks %v: %d processes, told: %v", stacks, run.Processes, told(run, nil))
+		}
 	}
 }
 

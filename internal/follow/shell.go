@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,14 +16,14 @@ import (
 
 // redirection finds the numbers that a command for a shell redirects: 3>log,
 // 5<&0, 9<>lock.
-var redirection = regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`)
+var redirection = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|[^0-9A-Za-z_$])(\d{1,9})[<>]`) })
 
 // plumbing says what shows that the image of p opens descriptors for the programs
 // that it starts: it is a shell, or interprets a script, and so its descriptors
 // without FD_CLOEXEC are the redirections which that says.
 func (t *tree) plumbing(p *process, e entry) string {
 	for _, argument := range p.image.argv[min(1, len(p.image.argv)):] {
-		for _, m := range redirection.FindAllStringSubmatch(argument, -1) {
+		for _, m := range redirection().FindAllStringSubmatch(argument, -1) {
 			if m[1] == strconv.Itoa(e.fd) {
 				return "its arguments redirect " + m[1]
 			}
@@ -36,6 +37,22 @@ func (t *tree) plumbing(p *process, e entry) string {
 	}
 	if t.isReadScript(p, e) {
 		return "the script that it interprets"
+	}
+	return ownAffair(p.image, e)
+}
+
+// ownAffair says why it is no fault of what is checked that a tool, on which builds
+// and tests run, passes something on. Most do so by mistake; told as an error it would
+// be one in every run, and one that nobody there can cure.
+func ownAffair(i *image, e entry) string {
+	isFile := strings.HasPrefix(e.link, "/")
+	switch name := path.Base(i.exe); {
+	case isFile && (name == "cmake" || name == "ctest"):
+		return name + " opens its own files without FD_CLOEXEC"
+	case name == "ninja" && fdscan.KindOf(e.link) == fdscan.Pipe:
+		return "ninja learns by this pipe that a command of its console pool has ended"
+	case isFile && name == "flock" && slices.ContainsFunc(i.argv, func(argument string) bool { return path.Base(argument) == path.Base(e.link) }):
+		return "flock(1) passes its lock on, unless -o tells it not to"
 	}
 	return ""
 }

@@ -116,7 +116,20 @@ func (r *tableReader) passed(fd int, link []byte) bool {
 	return r.known[entry{anyFD, string(link)}] || r.known[entry{fd, string(link)}]
 }
 
-func (r *tableReader) open(pid, tid int) (int, error) {
+// linkOf returns where a descriptor of a thread leads; "" when that cannot be read.
+func (r *tableReader) linkOf(pid, tid, fd int) string {
+	r.directory(pid, tid)
+	r.path = strconv.AppendInt(append(r.path, '/'), int64(fd), 10)
+	r.path = append(r.path, 0)
+	size, err := readlink(unix.AT_FDCWD, r.path, r.link[:])
+	if err != nil {
+		return ""
+	}
+	return string(r.link[:size])
+}
+
+// directory makes path the name of a table's directory.
+func (r *tableReader) directory(pid, tid int) {
 	b := append(r.path[:0], r.root...)
 	b = append(b, '/')
 	b = strconv.AppendInt(b, int64(pid), 10)
@@ -124,7 +137,12 @@ func (r *tableReader) open(pid, tid int) (int, error) {
 		b = append(b, "/task/"...)
 		b = strconv.AppendInt(b, int64(tid), 10)
 	}
-	b = append(b, "/fd\x00"...)
+	r.path = append(b, "/fd"...)
+}
+
+func (r *tableReader) open(pid, tid int) (int, error) {
+	r.directory(pid, tid)
+	b := append(r.path, 0)
 	r.path = b
 	cwd := unix.AT_FDCWD
 	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(cwd), uintptr(unsafe.Pointer(&b[0])),

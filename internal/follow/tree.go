@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stray/fdscan"
+	"stray/internal/unwind"
 )
 
 // tree is what is known of the processes that are followed: only the living ones,
@@ -33,10 +34,21 @@ type tree struct {
 	// capabilities, that got no privilege because of its tracer.
 	unprivileged   *fdscan.Process
 	watchPrivilege bool
+	// forbidden: the command may not gain privileges (PR_SET_NO_NEW_PRIVS).
+	forbidden bool
 	// failedTracer is the first program that failed and that traces others, or
 	// itself, which have this tracer already.
 	failedTracer *fdscan.Process
 	gaps         map[string]fdscan.Gap
+	// unwinder tells stacks; nil when nobody asks for them. ways are the openings
+	// by what they are, opened is how many there were, and toName are those of
+	// which the report tells.
+	unwinder *unwind.Unwinder
+	ways     map[way]*opening
+	opened   int
+	toName   []*opening
+	// foreign is the first program whose calls the filter does not see.
+	foreign *fdscan.Process
 	// shells are the programs that are shells, read when they are asked for.
 	shells func() []os.FileInfo
 }
@@ -53,6 +65,8 @@ type process struct {
 	inherited []inheritance
 	// sharers is how many living processes have its table, itself included.
 	sharers *int
+	// openings are those of its table.
+	openings *openings
 	// bereaved: a child has ended before it, which may be left to be reaped.
 	bereaved bool
 }
@@ -90,6 +104,8 @@ type image struct {
 	// named are the descriptors that its arguments or environment name; nil until
 	// it is asked for.
 	named map[int]string
+	// got is what of received is told of.
+	got []got
 	// forked: a copy has been made of it. script is what it interpreted then.
 	forked bool
 	script string
@@ -114,7 +130,17 @@ func (t *tree) Started(pid int) {
 	t.pass(passed)
 	p := &process{image: t.readImage(pid)}
 	t.add(pid, p)
+	if t.unwinder != nil {
+		t.forbidden = strings.Contains(t.status(pid), "\nNoNewPrivs:\t1\n")
+		t.watchPrivilege = t.watchPrivilege || t.forbidden
+	}
 	t.checkPrivilege(p.image)
+	t.checkCalls(p.image)
+}
+
+func (t *tree) status(pid int) string {
+	text, _ := os.ReadFile(t.path(pid, "status"))
+	return string(text)
 }
 
 // pass notes what the caller has passed to the command.
@@ -127,6 +153,9 @@ func (t *tree) add(pid int, p *process) {
 	p.pid = pid
 	if p.sharers == nil {
 		p.sharers = new(1)
+	}
+	if p.openings == nil {
+		p.openings = &openings{}
 	}
 	t.processes[pid] = p
 	t.total++
@@ -147,8 +176,10 @@ func (t *tree) Forked(parent, child int, shared bool) {
 	}
 	p := &process{parent: parent, image: from.image, copied: true}
 	if shared {
-		p.sharers = from.sharers
+		p.sharers, p.openings = from.sharers, from.openings
 		*p.sharers++
+	} else {
+		p.openings = from.openings.copied()
 	}
 	t.add(child, p)
 	entries, err := t.tables.read(child, 0)
@@ -205,9 +236,17 @@ func (t *tree) Execed(pid int) {
 	*p.sharers-- // exec leaves a shared table
 	*p = process{pid: pid, parent: p.parent, image: t.readImage(pid), sharers: new(1), bereaved: p.bereaved}
 	t.checkPrivilege(p.image)
+	t.checkCalls(p.image)
 	entries, err := t.tables.read(pid, 0)
 	t.unread(pid, err)
 	p.image.received = entries
+	if err == nil {
+		before.dropped(entries)
+	}
+	p.openings = before.openings.kept(entries)
+	if t.unwinder != nil {
+		t.unwinder.Forget(pid)
+	}
 	for _, e := range entries {
 		if t.crossed(&before, shared, p.image, e) {
 			p.image.carried = append(p.image.carried, e)
@@ -226,6 +265,9 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 	}
 	entries, err := t.tables.read(pid, tid)
 	t.unread(pid, err)
+	if err == nil {
+		p.dropped(entries)
+	}
 	for _, e := range entries {
 		if p.opened(e) {
 			t.leftOpen(p, tid, e, status)
@@ -266,6 +308,9 @@ func (t *tree) Ended(pid int) {
 	if p := t.processes[pid]; p != nil {
 		*p.sharers--
 		delete(t.processes, pid)
+		if t.unwinder != nil {
+			t.unwinder.Forget(pid)
+		}
 		if parent := t.processes[p.parent]; parent != nil {
 			parent.bereaved = true
 		}
@@ -284,7 +329,7 @@ func (t *tree) reap() {
 		if slices.Contains(t.strangers, child) || t.processes[child] != nil {
 			continue
 		}
-		if text, err := os.ReadFile(t.path(child, "status")); err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) {
+		if strings.Contains(t.status(child), "\nTracerPid:\t0\n") {
 			unix.Wait4(child, nil, unix.WNOHANG, nil)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -21,8 +22,8 @@ const sockDiagByFamily = 20
 const tcpDiagGetSock = 18
 
 // receiveBuffer is what the kernel fills at most in one go: netlink_dump
-// never makes a datagram larger than 32 KiB unless asked to.
-const receiveBuffer = 128 << 10
+// never makes a datagram larger than 32 KiB.
+const receiveBuffer = 32 << 10
 
 // maxTries bounds how often an interrupted dump is asked for again.
 const maxTries = 4
@@ -271,22 +272,31 @@ func (s socket) Send(request []byte) error {
 
 func (s socket) Receive(buf []byte) (int, error) {
 	for {
-		n, _, flags, from, err := unix.Recvmsg(int(s), buf, nil, 0)
+		n, from, errno := s.receive(buf)
 		switch {
-		case err == unix.EINTR:
+		case errno == unix.EINTR:
 			continue
-		case err != nil:
-			return 0, err
-		case flags&unix.MSG_TRUNC != 0:
-			return 0, fmt.Errorf("datagram larger than %d bytes", len(buf))
+		case errno != 0:
+			return 0, errno
+		case n > len(buf):
+			return 0, fmt.Errorf("datagram of %d bytes, larger than %d", n, len(buf))
 		case n == 0:
 			return 0, errors.New("connection ended")
 		}
 		// Port 0 is the kernel; a privileged process may write here too.
-		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
+		if from.Family == unix.AF_NETLINK && from.Pid == 0 {
 			return n, nil
 		}
 	}
+}
+
+// receive is recvfrom(2); n is the length of the datagram even if it does not fit
+// (MSG_TRUNC). It allocates nothing: a table comes in thousands of datagrams.
+func (s socket) receive(buf []byte) (n int, from unix.RawSockaddrNetlink, errno unix.Errno) {
+	size := uint32(unix.SizeofSockaddrNetlink)
+	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)),
+		unix.MSG_TRUNC, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
+	return int(r), from, errno
 }
 
 func (s socket) Close() error { return unix.Close(int(s)) }

@@ -1,6 +1,7 @@
 package sockdiag
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -118,9 +119,9 @@ func (m *Connection) parse(b []byte, protocol uint32) error {
 			}
 		case attrCongestion:
 			// Most rows name what the one before has named.
-			name := unix.ByteSliceToString(value)
+			name, _, _ := bytes.Cut(value, []byte{0})
 			if m.Congestion = congestion; string(name) != congestion {
-				m.Congestion = name
+				m.Congestion = string(name)
 			}
 		}
 	})

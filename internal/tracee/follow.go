@@ -28,6 +28,9 @@ type Watcher interface {
 	// Exiting: the last thread of a process ends. Its descriptors are open still,
 	// and can be seen in task/TID/fd only. status is as wait4(2) will tell it.
 	Exiting(pid, tid int, status unix.WaitStatus)
+	// Created: a thread has made descriptors, and has not gone on yet. Only with
+	// FollowOptions.Calls.
+	Created(pid, tid int, made Creation)
 	// Ended: nothing is left of the process.
 	Ended(pid int)
 }
@@ -38,6 +41,12 @@ type FollowOptions struct {
 	Grace time.Duration
 	// Hurry cuts Grace short when it reports true; nil for never.
 	Hurry func() bool
+	// Calls has every system call that makes descriptors stop too, and Created be
+	// told of it. A filter of system calls (seccomp(2)) does that, which nobody can
+	// take from a process again, and whose calls fail in one that has no tracer.
+	// So whoever survives the command is followed for as long as the caller lives,
+	// and is killed with it.
+	Calls bool
 	// Launched is called with the pid of the command before it runs, and Ended
 	// once it has ended; nil for nothing.
 	Launched func(pid int)
@@ -50,13 +59,15 @@ type Followed struct {
 	Status unix.WaitStatus
 	// Took is the time from its start to its end.
 	Took time.Duration
-	// Survivors are the processes that are left, by pid. They are followed no
-	// more, and stand still at their next fork, exec or end until Release.
+	// Survivors are the processes that are left, by pid. The Watcher is told no
+	// more of them, and they stand still at their next fork, exec or end until
+	// Release.
 	Survivors []int
 	release   chan struct{}
 }
 
-// Release lets go of the survivors, which then run on as if nothing had been.
+// Release lets go of the survivors, which then run on as if nothing had been; with
+// FollowOptions.Calls, until the caller ends.
 func (f *Followed) Release() { close(f.release) }
 
 // Follow starts a command, tells w what it and all its descendants do, and
@@ -64,10 +75,11 @@ func (f *Followed) Release() { close(f.release) }
 //
 // Only events stop a process: fork, exec, exit and signals. System calls and
 // computing take the time they take otherwise. If the caller ends meanwhile,
-// the processes run on.
+// the processes run on. With FollowOptions.Calls neither holds.
 //
 // An error that is ErrRefused says that nothing was run because this system
-// permits no tracing; an *ExecError is why exec failed.
+// permits no tracing, ErrNoFilter that it permits no filter; an *ExecError is why
+// exec failed.
 func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 	type result struct {
 		followed *Followed
@@ -80,6 +92,8 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 		done <- result{followed, err}
 		if err == nil {
 			<-f.release
+			f.accompany()
+			f.waiter.close()
 		}
 		return nil
 	})
@@ -90,6 +104,9 @@ func Follow(c Command, o FollowOptions, w Watcher) (*Followed, error) {
 // followOptions are set on every followed thread.
 const followOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
 	unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACEEXIT
+
+// callOptions are set besides with FollowOptions.Calls.
+const callOptions = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_EXITKILL
 
 // follower is the work of one Follow. All of it runs on one thread.
 type follower struct {
@@ -105,6 +122,10 @@ type follower struct {
 	// early are new threads that have stopped before the event that tells whose
 	// they are. They wait for it.
 	early map[int]bool
+	// calls are those that threads are in, by tid.
+	calls map[int]calling
+	// quiet: nobody wants to know any more.
+	quiet bool
 }
 
 // followed is a process that is followed.
@@ -117,17 +138,32 @@ type followed struct {
 }
 
 func newFollower(o FollowOptions, w Watcher) *follower {
-	return &follower{watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{}, early: map[int]bool{}}
+	return &follower{
+		watcher: w, options: o, release: make(chan struct{}), processes: map[int]*followed{}, threads: map[int]*followed{},
+		early: map[int]bool{}, calls: map[int]calling{},
+	}
 }
 
-func (f *follower) follow(c Command) (*Followed, error) {
-	var err error
+// follow leaves the waiter to be closed unless it fails.
+func (f *follower) follow(c Command) (end *Followed, err error) {
 	if f.waiter, err = newWaiter(-1); err != nil {
 		return nil, err
 	}
-	defer f.waiter.close()
+	defer func() {
+		if err != nil {
+			f.waiter.close()
+		}
+	}()
 	began := time.Now()
-	if f.main, err = c.launch(followOptions); err != nil {
+	options := followOptions
+	if f.options.Calls {
+		options |= callOptions
+	}
+	var early *endedEarly
+	switch f.main, err = c.launch(options, f.options.Calls); {
+	case errors.As(err, &early):
+		return &Followed{Status: early.status, release: f.release}, nil
+	case err != nil:
 		return nil, err
 	}
 	f.adopt(f.main, &followed{pid: f.main})
@@ -136,7 +172,7 @@ func (f *follower) follow(c Command) (*Followed, error) {
 	}
 	f.watcher.Started(f.main)
 	resume(f.main, 0)
-	end := &Followed{release: f.release}
+	end = &Followed{release: f.release}
 	var deadline time.Time
 	for len(f.processes) > 0 {
 		tid, status, err := f.waiter.any(deadline, f.hurried)
@@ -204,17 +240,62 @@ func (f *follower) handle(tid int, status unix.WaitStatus) {
 		f.execed(p, tid)
 	case trap == unix.PTRACE_EVENT_EXIT:
 		f.exiting(p, tid)
+	case trap == unix.PTRACE_EVENT_SECCOMP:
+		if c, ok := beginning(tid); ok && !f.quiet {
+			f.calls[tid] = c
+			resumeToCall(tid)
+			return
+		}
+	case trap == 0 && signal == unix.SIGTRAP|0x80:
+		f.returned(p, tid)
 	case trap == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
 		f.stopped(tid, signal)
 		return
 	case trap == 0 && signal == unix.SIGCONT && tid == f.main && !f.begun:
 		f.begun = true // by launch, and nobody's signal
-	case trap == 0 && signal != unix.SIGTRAP|0x80:
+	case trap == 0:
 		resume(tid, signal)
 		return
 	}
 	resume(tid, 0)
 }
+
+// returned deals with a thread at the end of a call.
+func (f *follower) returned(p *followed, tid int) {
+	c, ok := f.calls[tid]
+	delete(f.calls, tid)
+	if !ok || f.quiet {
+		return
+	}
+	if made, ok := c.end(tid); ok {
+		f.watcher.Created(p.pid, tid, made)
+	}
+}
+
+// accompany follows on, where nobody can be let go, and tells no more of it.
+func (f *follower) accompany() {
+	if !f.options.Calls {
+		return
+	}
+	f.quiet, f.watcher = true, deaf{}
+	for len(f.processes) > 0 {
+		tid, status, err := f.waiter.any(time.Time{}, nil)
+		if err != nil {
+			return
+		}
+		f.handle(tid, status)
+	}
+}
+
+// deaf is a Watcher that does not listen.
+type deaf struct{}
+
+func (deaf) Started(int)                       {}
+func (deaf) Forked(int, int, bool)             {}
+func (deaf) Execed(int)                        {}
+func (deaf) Exiting(int, int, unix.WaitStatus) {}
+func (deaf) Created(int, int, Creation)        {}
+func (deaf) Ended(int)                         {}
 
 // made deals with a thread or process that tid, of p, has made.
 func (f *follower) made(p *followed, tid, child int) {
@@ -273,7 +354,9 @@ func statusNumber(text []byte, key string, otherwise int) int {
 func (f *follower) execed(p *followed, tid int) {
 	if former, err := eventMessage(tid); err == nil && int(former) != tid {
 		delete(f.threads, int(former))
+		delete(f.calls, int(former))
 	}
+	delete(f.calls, tid)
 	p.living = 1
 	f.watcher.Execed(p.pid)
 }
@@ -294,6 +377,7 @@ func (f *follower) exiting(p *followed, tid int) {
 func (f *follower) gone(tid int, p *followed) {
 	delete(f.threads, tid)
 	delete(f.early, tid)
+	delete(f.calls, tid)
 	if p != nil && tid == p.pid {
 		delete(f.processes, tid)
 		f.watcher.Ended(tid)

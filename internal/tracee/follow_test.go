@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,10 @@ func (d *diary) Exiting(pid, tid int, status unix.WaitStatus) {
 	d.note(pid, "exits with %d, descriptors open: %v", status.ExitStatus(), len(entries) > 0)
 }
 
+func (d *diary) Created(pid, tid int, made Creation) {
+	d.note(pid, "%s makes %d of %d", made.Call, made.FDs, made.Of)
+}
+
 func (d *diary) Ended(pid int) { d.note(pid, "ended") }
 
 func newDiary() *diary { return &diary{numbers: map[int]int{}} }
@@ -53,9 +58,18 @@ func shell(script string) Command {
 	return Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: os.Environ()}
 }
 
-func TestFollow(t *testing.T) {
+// eachWay runs a test with every call that makes descriptors stopped, and without.
+func eachWay(t *testing.T, test func(t *testing.T, o FollowOptions)) {
+	for _, calls := range []bool{false, true} {
+		t.Run(map[bool]string{false: "events", true: "calls"}[calls], func(t *testing.T) { test(t, FollowOptions{Calls: calls}) })
+	}
+}
+
+func TestFollow(t *testing.T) { eachWay(t, testFollow) }
+
+func testFollow(t *testing.T, o FollowOptions) {
 	d := newDiary()
-	end, err := Follow(shell("/bin/sleep 0; exit 3"), FollowOptions{}, d)
+	end, err := Follow(shell("/bin/sleep 0; exit 3"), o, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +83,8 @@ func TestFollow(t *testing.T) {
 		"1 exits with 3, descriptors open: true",
 		"1 ended",
 	}
-	if !slices.Equal(d.lines, want) || end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
+	told := slices.DeleteFunc(slices.Clone(d.lines), func(line string) bool { return strings.Contains(line, " makes ") })
+	if made := len(d.lines) > len(told); !slices.Equal(told, want) || made != o.Calls || end.Status.ExitStatus() != 3 || len(end.Survivors) != 0 {
 		t.Errorf("told %q, status %v, survivors %v", d.lines, end.Status, end.Survivors)
 	}
 }
@@ -107,18 +122,25 @@ func TestFollowLetsGo(t *testing.T) {
 }
 
 // A program that cannot be executed is told from one that cannot be followed.
-func TestFollowNothing(t *testing.T) {
-	_, err := Follow(Command{Path: "/no/such/program", Argv: []string{"x"}}, FollowOptions{}, newDiary())
-	var exec *ExecError
-	if !errors.As(err, &exec) || !errors.Is(err, unix.ENOENT) || errors.Is(err, ErrRefused) {
-		t.Errorf("error %v", err)
+func TestFollowNothing(t *testing.T) { eachWay(t, testFollowNothing) }
+
+func testFollowNothing(t *testing.T, o FollowOptions) {
+	for path, want := range map[string]unix.Errno{"/no/such/program": unix.ENOENT, "/": unix.EACCES, "/dev/null/x": unix.ENOTDIR} {
+		_, err := Follow(Command{Path: path, Argv: []string{"x"}}, o, newDiary())
+		var exec *ExecError
+		if !errors.As(err, &exec) || !errors.Is(err, want) || errors.Is(err, ErrRefused) {
+			t.Errorf("%s: error %v", path, err)
+		}
 	}
 }
 
 // Whatever ends the command before it has run, its status is told.
-func TestFollowEndedEarly(t *testing.T) {
+func TestFollowEndedEarly(t *testing.T) { eachWay(t, testFollowEndedEarly) }
+
+func testFollowEndedEarly(t *testing.T, o FollowOptions) {
 	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		end, err := Follow(shell("exec sleep 600"), FollowOptions{Launched: func(pid int) { unix.Kill(pid, signal) }}, newDiary())
+		o.Launched = func(pid int) { unix.Kill(pid, signal) }
+		end, err := Follow(shell("exec sleep 600"), o, newDiary())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +153,9 @@ func TestFollowEndedEarly(t *testing.T) {
 
 // A command that begins with SIGCONT blocked, as its caller had it, runs like any
 // other: the SIGCONT that lets it run stays pending.
-func TestFollowContinueBlocked(t *testing.T) {
+func TestFollowContinueBlocked(t *testing.T) { eachWay(t, testFollowContinueBlocked) }
+
+func testFollowContinueBlocked(t *testing.T, o FollowOptions) {
 	var end *Followed
 	err := osthread.Discard(func() (err error) {
 		blocked := unix.Sigset_t{}
@@ -139,7 +163,7 @@ func TestFollowContinueBlocked(t *testing.T) {
 		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil); err != nil {
 			return err
 		}
-		end, err = newFollower(FollowOptions{}, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
+		end, err = newFollower(o, newDiary()).follow(shell("/bin/sleep 0; exit 3"))
 		return err
 	})
 	if err != nil {
@@ -151,10 +175,13 @@ func TestFollowContinueBlocked(t *testing.T) {
 }
 
 // Who is in a hurry is heard, however busy the tree is.
-func TestFollowHurried(t *testing.T) {
+func TestFollowHurried(t *testing.T) { eachWay(t, testFollowHurried) }
+
+func testFollowHurried(t *testing.T, o FollowOptions) {
 	began := time.Now()
 	const grace = time.Minute
-	end, err := Follow(shell("(while :; do (:); done) & exit 0"), FollowOptions{Grace: grace, Hurry: func() bool { return true }}, newDiary())
+	o.Grace, o.Hurry = grace, func() bool { return true }
+	end, err := Follow(shell("(while :; do (:); done) & exit 0"), o, newDiary())
 	if err != nil {
 		t.Fatal(err)
 	}

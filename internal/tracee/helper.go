@@ -16,9 +16,13 @@ import (
 )
 
 // HelperMain has to be called first thing in main, and in the TestMain of every
-// package whose tests call Do. In a process that was started to be a helper it
-// does the helper's work and does not return; in any other it does nothing.
+// package whose tests call Do, or Follow with FollowOptions.Calls. In a process that
+// was started to be a helper it does the helper's work and does not return, nor does
+// it in one that is to become a command; in any other it does nothing.
 func HelperMain() {
+	if isShim() {
+		shimMain()
+	}
 	if !isHelper() {
 		return
 	}

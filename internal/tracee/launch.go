@@ -38,26 +38,40 @@ func (c Command) Start() (pid int, err error) {
 // execvp(3) does. The error is an *ExecError.
 func (c Command) start(how *syscall.SysProcAttr) (pid int, err error) {
 	attributes := &syscall.ProcAttr{Env: c.Env, Files: []uintptr{0, 1, 2}, Sys: how}
-	pid, err = syscall.ForkExec(c.Path, c.Argv, attributes)
-	if errors.Is(err, unix.ENOEXEC) {
-		const shell = "/bin/sh"
-		pid, err = syscall.ForkExec(shell, append([]string{shell, c.Path}, c.Argv[1:]...), attributes)
-	}
+	err = c.execute(func(path string, argv []string) error {
+		pid, err = syscall.ForkExec(path, argv, attributes)
+		return err
+	})
 	if err != nil {
 		return 0, &ExecError{err}
 	}
 	return pid, nil
 }
 
+// execute executes the command by exec, or what has to read it.
+func (c Command) execute(exec func(path string, argv []string) error) error {
+	err := exec(c.Path, c.Argv)
+	if errors.Is(err, unix.ENOEXEC) {
+		const shell = "/bin/sh"
+		err = exec(shell, append([]string{shell, c.Path}, c.Argv[1:]...))
+	}
+	return err
+}
+
 // launch starts the command and seizes it before its first instruction. It has
-// to be called on the thread that is to follow it.
+// to be called on the thread that is to follow it. When the command is to come
+// under the filter, a shim becomes it.
 //
 // The child asks to be traced (PTRACE_TRACEME) and so stops within exec(2). That
 // way of tracing lacks what a seized process has, group stops that last above
 // all; so it is let go with a SIGSTOP, which stops it where it stands, is
 // seized, and is let run.
-func (c Command) launch(options int) (pid int, err error) {
-	pid, err = c.start(&syscall.SysProcAttr{Ptrace: true})
+func (c Command) launch(options int, filtered bool) (pid int, err error) {
+	if filtered {
+		pid, err = c.startShim()
+	} else {
+		pid, err = c.start(&syscall.SysProcAttr{Ptrace: true})
+	}
 	if errors.Is(err, unix.EPERM) {
 		// The answer of ptrace rather than of exec: it is tried first.
 		return 0, fmt.Errorf("%w: PTRACE_TRACEME: %w", ErrRefused, err)
@@ -65,11 +79,21 @@ func (c Command) launch(options int) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if filtered {
+		if err := awaitExec(pid); err != nil {
+			return 0, err
+		}
+	}
 	steps := []struct {
 		name string
 		do   func() error
 	}{
-		{"wait for exec", func() error { return awaitStop(pid, unix.WALL) }},
+		{"wait for exec", func() error {
+			if filtered {
+				return nil
+			}
+			return awaitStop(pid, unix.WALL)
+		}},
 		{"PTRACE_DETACH", func() error { return detach(pid, unix.SIGSTOP) }},
 		{"wait for SIGSTOP", func() error { return awaitStop(pid, unix.WUNTRACED) }},
 		{"PTRACE_SEIZE", func() error { return ptrace(unix.PTRACE_SEIZE, pid, 0, uintptr(options)) }},

@@ -29,6 +29,10 @@ func playRole() {
 		err = probePID(number)
 	case "holder":
 		err = hold(number)
+	case "follow-creates":
+		err = followCreates(os.Getenv("STRAY_TRACEE_CREATES"))
+	case "follow-tree":
+		err = followTree()
 	case "http-server":
 		err = serveHTTP()
 	default:

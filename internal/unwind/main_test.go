@@ -1,0 +1,9 @@
+package unwind
+
+import (
+	"testing"
+
+	"stray/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
