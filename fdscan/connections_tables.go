@@ -3,6 +3,7 @@ package fdscan
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -26,17 +27,28 @@ func (c *connections) tables(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		conn, err := c.enter(ns)
-		switch {
-		case err == nil:
-			c.namespace(conn, ns.inode, false)
-			conn.Close()
-		case !gone(err):
-			// The text of /proc/PID/net tells nothing of health.
-			c.gap(Gap{Op: "enter network namespace", PID: ns.pid, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
+		c.other(ns)
+	}
+	if len(c.unmet) > 0 && !c.Detached {
+		// Most are of other families, or have not been connected yet.
+		for _, ns := range c.ownerless(slices.Collect(maps.Values(c.unmet))) {
+			c.other(ns)
 		}
 	}
 	return ctx.Err()
+}
+
+// other reads the tables of another namespace than the caller's.
+func (c *connections) other(ns namespace) {
+	conn, err := c.enter(ns)
+	switch {
+	case err == nil:
+		c.namespace(conn, ns.inode, false)
+		conn.Close()
+	case !gone(err):
+		// The text of /proc/PID/net tells nothing of health.
+		c.gap(Gap{Op: "enter network namespace", PID: ns.pid, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
+	}
 }
 
 // namespace reads the tables of one namespace.
@@ -147,8 +159,11 @@ func (n *namespaceTables) isWanted(s *Socket) bool { return n.ask.All && n.isAsk
 
 // isAsked reports whether the question is about s at all.
 func (c *connections) isAsked(s *Socket) bool {
-	if c.held != nil && !c.held[s.Inode] {
-		return false
+	if c.held != nil {
+		if _, held := c.held[s.Inode]; !held {
+			return false
+		}
+		delete(c.unmet, s.Inode)
 	}
 	return len(c.ask.Targets) == 0 || slices.ContainsFunc(c.ask.Targets, func(t Target) bool { return t.MatchesEnd(s) })
 }

@@ -49,27 +49,22 @@ func (l *lookup) hiddenNamespaces(pids []int) (found []namespace) {
 	return found
 }
 
-// ownerless finds the network namespaces that nothing but sockets keeps: those of
-// sockets which no table lists (SIOCGSKNS). Their descriptors are open until
-// release is called.
-func (c *connections) ownerless(ctx context.Context) (release func(), err error) {
-	var opened []int
-	release = func() {
-		for _, fd := range opened {
-			unix.Close(fd)
-		}
-	}
+// unlistedAnywhere finds a descriptor of each socket that no table lists.
+func (c *connections) unlistedAnywhere(ctx context.Context) (refs []Ref, err error) {
 	known, _ := c.listed()
-	var refs []Ref
 	err = c.walker().Walk(ctx, Want{AllSockets: true}, func(r Ref) {
 		if !known[r.Inode] {
 			known[r.Inode] = true
 			refs = append(refs, r)
 		}
 	}, c.gap)
-	if err != nil {
-		return release, err
-	}
+	return refs, err
+}
+
+// ownerless adds the network namespaces that nothing but sockets keeps, those that
+// refs refer to among them, and returns what it has added (SIOCGSKNS). The
+// descriptors that keep them meanwhile are in c.opened.
+func (c *connections) ownerless(refs []Ref) (added []namespace) {
 	entered := map[uint64]bool{c.snap.Host.NetNS: true}
 	for _, ns := range c.namespaces() {
 		entered[ns.inode] = true
@@ -90,9 +85,10 @@ func (c *connections) ownerless(ctx context.Context) (release func(), err error)
 			unix.Close(ns.fd)
 		default:
 			entered[ns.inode] = true
-			opened = append(opened, ns.fd)
-			c.others = append(c.others, namespace{inode: ns.inode, paths: []string{c.path("self/fd", strconv.Itoa(ns.fd))}})
+			c.opened = append(c.opened, ns.fd)
+			added = append(added, namespace{inode: ns.inode, paths: []string{c.path("self/fd", strconv.Itoa(ns.fd))}})
 		}
 	}
-	return release, nil
+	c.others = append(c.others, added...)
+	return added
 }
