@@ -3,7 +3,6 @@ package fdscan
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 
@@ -82,9 +81,9 @@ type connections struct {
 	lookup
 	ask      ConnectionsQuestion
 	suspects map[*Socket]bool
-	// held are the sockets that the processes hold which were named, by inode;
-	// nil when none were. Those that no table has shown yet are unmet.
-	held, unmet map[uint64]Ref
+	// held are the inodes of the sockets that the processes hold which were
+	// named, and whether a table has shown them; nil when none were.
+	held map[uint64]bool
 	// opened are descriptors of network namespaces that are needed to the end.
 	opened []int
 	// at are the namespaces in which some connection has a local address: where
@@ -98,14 +97,13 @@ func (c *connections) theirs(ctx context.Context) error {
 	if len(c.ask.PIDs) == 0 {
 		return nil
 	}
-	c.held = map[uint64]Ref{}
+	c.held = map[uint64]bool{}
 	listed, refused := map[int]bool{}, map[int]bool{}
-	found := func(r Ref) { c.held[r.Inode], listed[r.PID] = r, true }
+	found := func(r Ref) { c.held[r.Inode], listed[r.PID] = false, true }
 	gap := func(g Gap) { c.gap(g); refused[g.PID] = true }
 	if err := c.walker().Walk(ctx, Want{AllSockets: true, PIDs: c.ask.PIDs}, found, gap); err != nil {
 		return err
 	}
-	c.unmet = maps.Clone(c.held)
 	for _, pid := range c.ask.PIDs {
 		if listed[pid] {
 			continue

@@ -3,7 +3,6 @@ package fdscan
 import (
 	"context"
 	"errors"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -29,13 +28,14 @@ func (c *connections) tables(ctx context.Context) error {
 		}
 		c.other(ns)
 	}
-	if len(c.unmet) > 0 && !c.Detached {
-		// Most are of other families, or have not been connected yet.
-		for _, ns := range c.ownerless(slices.Collect(maps.Values(c.unmet))) {
-			c.other(ns)
-		}
+	if c.Detached {
+		return ctx.Err()
 	}
-	return ctx.Err()
+	refs, err := c.unshown(ctx)
+	for _, ns := range c.ownerless(refs) {
+		c.other(ns)
+	}
+	return err
 }
 
 // other reads the tables of another namespace than the caller's.
@@ -160,10 +160,12 @@ func (n *namespaceTables) isWanted(s *Socket) bool { return n.ask.All && n.isAsk
 // isAsked reports whether the question is about s at all.
 func (c *connections) isAsked(s *Socket) bool {
 	if c.held != nil {
-		if _, held := c.held[s.Inode]; !held {
+		switch shown, held := c.held[s.Inode]; {
+		case !held:
 			return false
+		case !shown:
+			c.held[s.Inode] = true
 		}
-		delete(c.unmet, s.Inode)
 	}
 	return len(c.ask.Targets) == 0 || slices.ContainsFunc(c.ask.Targets, func(t Target) bool { return t.MatchesEnd(s) })
 }

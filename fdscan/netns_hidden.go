@@ -61,6 +61,27 @@ func (c *connections) unlistedAnywhere(ctx context.Context) (refs []Ref, err err
 	return refs, err
 }
 
+// unshown finds the descriptors of the processes that were named whose sockets no
+// table has shown: most are of other families, or have not been connected yet.
+func (c *connections) unshown(ctx context.Context) (refs []Ref, err error) {
+	want := Want{Sockets: map[uint64]bool{}, PIDs: c.ask.PIDs}
+	for inode, shown := range c.held {
+		if !shown {
+			want.Sockets[inode] = true
+		}
+	}
+	if len(want.Sockets) == 0 {
+		return nil, ctx.Err()
+	}
+	err = c.walker().Walk(ctx, want, func(r Ref) {
+		if !c.held[r.Inode] { // each is asked once
+			c.held[r.Inode] = true
+			refs = append(refs, r)
+		}
+	}, c.gap)
+	return refs, err
+}
+
 // ownerless adds the network namespaces that nothing but sockets keeps, those that
 // refs refer to among them, and returns what it has added (SIOCGSKNS). The
 // descriptors that keep them meanwhile are in c.opened.
