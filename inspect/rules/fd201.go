@@ -19,7 +19,8 @@ proper end, or loses what a buffer still held.
 
 Left out: the standard streams, what came from the parent or the caller, the
 descriptors of event loops (epoll, eventfd, timerfd, signalfd, inotify,
-io_uring, pipes with FD_CLOEXEC), and the script that an interpreter reads.
+io_uring, pipes with FD_CLOEXEC), the script that an interpreter reads, and the
+files by which the Go runtime learns its limit of processors.
 Many programs leave the rest to exit on purpose: hence a note, and
 --open-at-exit for those who mean to close everything.`,
 	Cures: []inspect.Cure{

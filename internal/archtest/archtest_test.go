@@ -52,6 +52,7 @@ var reserved = map[string][]string{
 	"github.com/mattn/":                      {"report"},
 	"github.com/prometheus/":                 {"fdscan"},
 	"github.com/goccy/":                      {"inspect"},
+	"github.com/ianlancetaylor/demangle":     {"internal/unwind"},
 	"golang.org/x/sys/":                      {"cmd", "fdscan", "internal/act", "internal/bpfiter", "internal/follow", "internal/sockdiag", "internal/osthread", "internal/tracee", "internal/unwind"},
 	"encoding/json":                          {"report", "internal/tracee"},
 	"C":                                      {},

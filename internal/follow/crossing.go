@@ -173,7 +173,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 	if l.kept == nil {
 		d := t.reader.Descriptor(&fdscan.Process{PID: now.pid}, 0, e.fd, e.link)
 		from := p.image.exe + "\x00" + p.image.comm + "\x00" + strconv.Itoa(e.fd) + "\x00" + l.plumbing + "\x00"
-		by := p.openings.of(e)
+		by := t.openedBy(p, 0, e)
 		kept, key := t.crossings.of(from+by.sort()+sortOf(d), from+d.Kind.Name)
 		if kept == nil {
 			d.Process = t.process(now)
@@ -210,10 +210,10 @@ func sortOf(d *fdscan.Descriptor) string {
 
 // leftOpen looks at a descriptor that p had opened, and has when it ends.
 func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
-	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) {
-		return // an event loop's; an interpreter's
+	if strings.HasPrefix(e.link, "anon_inode:") || isScript(p.image, e) || isProcessorLimit(e) {
+		return // an event loop's; an interpreter's; the Go runtime's
 	}
-	by := p.openings.of(e)
+	by := t.openedBy(p, tid, e)
 	coarse := p.image.exe + "\x00" + p.image.comm + "\x00"
 	key := coarse + by.sort()
 	if strings.HasPrefix(e.link, "/") {
@@ -242,6 +242,12 @@ func (t *tree) leftOpen(p *process, tid int, e entry, status unix.WaitStatus) {
 		t.unclosed.keep(key, kept)
 	}
 	kept.Count++
+}
+
+// isProcessorLimit reports a file of a control group by which Go programs learn, for as
+// long as they run, how many processors they may use (Go 1.25).
+func isProcessorLimit(e entry) bool {
+	return strings.HasPrefix(e.link, "/sys/fs/cgroup/") && slices.Contains([]string{"cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"}, path.Base(e.link))
 }
 
 // isScript reports the file that an interpreter reads what it does from.

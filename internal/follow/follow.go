@@ -223,7 +223,7 @@ func (r *Run) survivors(ctx context.Context, t *tree, pids []int) {
 			link := "socket:[" + strconv.FormatUint(s.Inode, 10) + "]"
 			h.Opened = h.Via == fdscan.ViaTable && p != nil && !p.hasReceived(link)
 			if h.Via == fdscan.ViaTable && p != nil {
-				h.Opening = t.tell(p.openings.of(entry{h.FD, link}))
+				h.Opening = t.tell(t.openedBy(p, 0, entry{h.FD, link}))
 			}
 		}
 	}
@@ -255,7 +255,7 @@ func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 		}
 		d := t.reader.Descriptor(p, 0, e.fd, e.link)
 		if known := t.processes[pid]; known != nil {
-			d.Opening = t.tell(known.openings.of(e))
+			d.Opening = t.tell(t.openedBy(known, 0, e))
 		}
 		if d.Socket != nil && (d.Socket.State == fdscan.Listen || d.Socket.State == fdscan.Bound) {
 			sockets = append(sockets, fdscan.Target{Text: e.link, Kind: fdscan.InodeTarget, Inode: d.Inode})

@@ -1,9 +1,13 @@
 package follow
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"stray/fdscan"
 	"stray/internal/tracee"
@@ -22,7 +26,15 @@ type openings struct {
 // made is what was made under a number, and where that led.
 type made struct {
 	link string
+	file file
 	by   *opening
+}
+
+// file tells a file from all others that exist at the time, whatever its name is; the
+// zero file is none.
+type file struct {
+	major, minor uint32
+	inode        uint64
 }
 
 // opening is a system call that has made descriptors. All that were made in one way
@@ -56,26 +68,44 @@ func (o *openings) copied() *openings {
 	return &openings{o.made, true}
 }
 
-// kept returns the openings of a table of which an exec has left these.
-func (o *openings) kept(entries table) *openings {
+// kept returns the openings of p's table, of which an exec has left these.
+func (t *tree) kept(p *process, entries table) *openings {
 	left := map[int]made{}
 	for _, e := range entries {
-		if by := o.of(e); by != nil {
-			left[e.fd] = o.made[e.fd]
+		if by := t.openedBy(p, 0, e); by != nil {
+			left[e.fd] = p.openings.made[e.fd]
 		}
 	}
 	return &openings{made: left}
 }
 
-// of returns how an entry came to be; nil when that was not seen.
-func (o *openings) of(e entry) *opening {
-	if o == nil {
+// openedBy returns how an entry of p's table, that of its thread tid, came to be; nil
+// when that was not seen.
+func (t *tree) openedBy(p *process, tid int, e entry) *opening {
+	if p.openings == nil {
 		return nil // looked at in intervals
 	}
-	if m := o.made[e.fd]; m.by != nil && (m.link == e.link || m.link+" (deleted)" == e.link) {
-		return m.by
+	m := p.openings.made[e.fd]
+	switch {
+	case m.by == nil, m.link == e.link:
+	case m.file == file{} || m.file != t.file(p.pid, tid, e): // and not only renamed or removed
+		return nil
 	}
-	return nil
+	return m.by
+}
+
+// file is the file that an entry leads to, if it has a name.
+func (t *tree) file(pid, tid int, e entry) file {
+	if !strings.HasPrefix(e.link, "/") {
+		return file{}
+	}
+	name := t.path(pid, "task/"+strconv.Itoa(cmp.Or(tid, pid))+"/fd/"+strconv.Itoa(e.fd))
+	var st unix.Statx_t
+	// Of a network file system nothing is asked that may not answer.
+	if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st); err != nil {
+		return file{}
+	}
+	return file{st.Dev_major, st.Dev_minor, st.Ino}
 }
 
 func (o *openings) set(fd int, m made) {
@@ -101,11 +131,11 @@ func (t *tree) Created(pid, tid int, c tracee.Creation) {
 		link := t.tables.linkOf(pid, tid, fd)
 		w.of = nil
 		if c.Of >= 0 {
-			if w.of = p.openings.of(entry{c.Of, link}); w.of != nil && w.of.of != nil {
+			if w.of = t.openedBy(p, tid, entry{c.Of, link}); w.of != nil && w.of.of != nil {
 				w.of = w.of.of
 			}
 		}
-		p.openings.set(fd, made{link, t.opening(w)})
+		p.openings.set(fd, made{link, t.file(pid, tid, entry{fd, link}), t.opening(w)})
 	}
 }
 

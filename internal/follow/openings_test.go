@@ -98,6 +98,7 @@ func TestOpenings(t *testing.T) {
 		"reused":  {"crossed 3: openat open_file<main", "open 3: openat open_file<main"},
 		"unseen":  {"crossed 5: unknown", "open 3: socketpair main", "open 5: unknown"},
 		"removed": {"crossed 3: openat open_file<main", "open 3: openat open_file<main"},
+		"renamed": {"crossed 3: openat open_file<main", "open 3: openat open_file<main"},
 		"behind":  {"left 5: socket open_listener<open_backend<main"},
 	} {
 		t.Run(way, func(t *testing.T) {
@@ -190,6 +191,11 @@ func TestOpeningsOfGo(t *testing.T) {
 				t.Fatalf("open: %v", unclosed(run, nil))
 			}
 			at(run.Unclosed[listener].Opening, "main.serve", "main.main")
+			for _, u := range run.Unclosed {
+				if strings.HasPrefix(u.Link, "/sys/") {
+					t.Errorf("the runtime's %s is told of", u.Link)
+				}
+			}
 		})
 	}
 }

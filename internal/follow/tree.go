@@ -243,7 +243,7 @@ func (t *tree) Execed(pid int) {
 	if err == nil {
 		before.dropped(entries)
 	}
-	p.openings = before.openings.kept(entries)
+	p.openings = t.kept(&before, entries)
 	if t.unwinder != nil {
 		t.unwinder.Forget(pid)
 	}

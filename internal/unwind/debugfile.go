@@ -33,17 +33,24 @@ func (l *library) withDebugFile(m *module, use func(io.ReaderAt)) {
 		candidates = append(candidates, path.Join(dir, name), path.Join(dir, ".debug", name), path.Join(debugDirectory, dir, name))
 	}
 	for _, name := range candidates {
-		var f moduleFile
-		if name == m.path || f.open(name) != nil {
-			continue
-		}
-		if belongs(&f, id, sum) {
-			use(&f)
-			f.close()
+		if name != m.path && tryDebugFile(name, id, sum, use) {
 			return
 		}
-		f.close()
 	}
+}
+
+// tryDebugFile calls use with the file, if it has the build id or the checksum.
+func tryDebugFile(name string, id []byte, sum uint32, use func(io.ReaderAt)) bool {
+	var f moduleFile
+	if f.open(name) != nil {
+		return false
+	}
+	defer f.close()
+	if !belongs(&f, id, sum) {
+		return false
+	}
+	use(&f)
+	return true
 }
 
 // belongs reports whether a file has the build id, or the checksum where there

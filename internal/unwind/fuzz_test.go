@@ -87,7 +87,7 @@ func FuzzImage(f *testing.F) {
 			}
 		}
 		l := newLibrary("")
-		l.frames(call{&module{path: "fuzz", image: i}, address})
+		l.frames(place{&module{path: "fuzz", image: i}, address})
 	})
 }
 
@@ -106,7 +106,8 @@ func smallGo(t testing.TB) []byte {
 	le.PutUint16(b[58:], 64)
 	le.PutUint16(b[60:], 4)
 	le.PutUint16(b[62:], 3)
-	le.PutUint32(b[64:], 1) // PT_LOAD of the whole file
+	le.PutUint32(b[64:], 1)   // PT_LOAD of the whole file
+	le.PutUint32(b[64+4:], 5) // PF_R|PF_X
 	le.PutUint64(b[64+16:], base)
 	le.PutUint64(b[64+32:], uint64(len(b)))
 	copy(b[names:], "\x00.text\x00.gopclntab\x00")

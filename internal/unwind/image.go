@@ -19,7 +19,8 @@ type image struct {
 	file     io.ReaderAt
 	machine  uint16
 	loads    []segment
-	frames   segment // .eh_frame_hdr, by PT_GNU_EH_FRAME
+	code     []segment // those of loads that can be executed
+	frames   segment   // .eh_frame_hdr, by PT_GNU_EH_FRAME
 	sections []section
 	// index lists the descriptions of frames where the file has no table of them.
 	index   []indexed
@@ -35,7 +36,10 @@ type section struct {
 	segment
 }
 
-var errImage = errors.New("not an ELF file of 64 bits, little-endian")
+var (
+	errImage = errors.New("not an ELF file of 64 bits, little-endian")
+	errClass = errors.New("an ELF file of 32 bits")
+)
 
 // readImage reads the headers of an ELF file. Sections that cannot be read are
 // left out: programs run without.
@@ -43,6 +47,9 @@ func readImage(file io.ReaderAt) (*image, error) {
 	var head [64]byte
 	if _, err := file.ReadAt(head[:], 0); err != nil {
 		return nil, err
+	}
+	if string(head[:4]) == elf.ELFMAG && elf.Class(head[4]) == elf.ELFCLASS32 {
+		return nil, errClass
 	}
 	if string(head[:4]) != elf.ELFMAG || elf.Class(head[4]) != elf.ELFCLASS64 || elf.Data(head[5]) != elf.ELFDATA2LSB {
 		return nil, errImage
@@ -78,13 +85,16 @@ func (i *image) readSegments(offset, size, n uint64) error {
 	for ; uint64(len(b)) >= size; b = b[size:] {
 		c := cursor{b: b}
 		kind := elf.ProgType(c.u32())
-		c.u32() // p_flags
+		flags := elf.ProgFlag(c.u32())
 		s := segment{offset: c.u64(), address: c.u64()}
 		c.u64() // p_paddr
 		s.size = c.u64()
 		switch kind {
 		case elf.PT_LOAD:
 			i.loads = append(i.loads, s)
+			if flags&elf.PF_X != 0 {
+				i.code = append(i.code, s)
+			}
 		case elf.PT_GNU_EH_FRAME:
 			i.frames = s
 		}
@@ -142,11 +152,23 @@ func (i *image) section(names ...string) (section, bool) {
 	return section{}, false
 }
 
-// address returns where the byte at the offset of the file is meant to be.
+// address returns where the code at the offset of the file is meant to be.
 func (i *image) address(offset uint64) (uint64, bool) {
-	for _, s := range i.loads {
+	for _, s := range i.code {
 		if offset >= s.offset && offset-s.offset < s.size {
 			return offset - s.offset + s.address, true
+		}
+	}
+	return 0, false
+}
+
+// bias returns how far above the addresses that it is meant for the file is
+// mapped, by the mapping of some of its code.
+func (i *image) bias(m *mapping) (uint64, bool) {
+	for _, s := range i.code {
+		// The mapping begins with the page in which the segment does.
+		if s.offset+s.size > m.offset && s.offset < m.offset+(m.end-m.start) {
+			return m.start - m.offset + s.offset - s.address, true
 		}
 	}
 	return 0, false

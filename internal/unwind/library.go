@@ -27,8 +27,10 @@ type module struct {
 	path      string
 	file      moduleFile
 	image     *image   // nil: nothing can be read, its frames are followed by frame pointers
+	foreign   bool     // of a process of 32 bits: its stacks are not followed
 	golang    *goTable // nil: no Go, or of before 1.18
 	rows      map[uint64]*row
+	codes     map[uint64][codeSize]byte
 	names     names
 	namesRead bool
 }
@@ -57,7 +59,7 @@ func (l *library) find(pid, tid int, m *mapping) *module {
 			m.module = l.load(pid, tid, m)
 		}
 	case m.file.name == "[vdso]":
-		if l.vdso == nil {
+		if l.vdso == nil || l.vdso.image == nil {
 			l.vdso = loadVDSO(tid, m)
 		}
 		m.module = l.vdso
@@ -92,11 +94,12 @@ func (l *library) load(pid, tid int, m *mapping) *module {
 	l.opened(mod)
 	image, err := readImage(&moduleReader{l, mod})
 	if err != nil {
+		mod.foreign = err == errClass
 		return mod
 	}
 	mod.image = image
-	if code, ok := image.address(m.offset); ok {
-		mod.golang = findGo(image, tid, m.start-code)
+	if bias, ok := image.bias(m); ok {
+		mod.golang = findGo(image, tid, bias)
 	}
 	return mod
 }

@@ -30,30 +30,30 @@ type names struct {
 
 // frames returns the frames of a call: one, preceded by those that were inlined
 // into it; none for what the compiler made to adapt a call.
-func (l *library) frames(c call) []Frame {
-	m := c.module
-	if frames, ok := m.names.named[c.address]; ok {
+func (l *library) frames(p place) []Frame {
+	m := p.module
+	if frames, ok := m.names.named[p.address]; ok {
 		return frames
 	}
 	var frames []Frame
 	switch {
 	case m.image == nil:
 		frames = []Frame{{}}
-	case m.golang.contains(c.address):
-		frames = m.golang.frames(c.address)
+	case m.golang.contains(p.address):
+		frames = m.golang.frames(p.address)
 	default:
-		guarded(func() { frames = l.native(m, c.address) })
+		guarded(func() { frames = l.native(m, p.address) })
 	}
 	if frames == nil {
 		frames = []Frame{{}}
 	}
 	for i := range frames {
-		frames[i].Module, frames[i].Offset = m.path, c.address
+		frames[i].Module, frames[i].Offset = m.path, p.address
 	}
 	if m.names.named == nil || len(m.names.named) >= maxNamed {
 		m.names.named = map[uint64][]Frame{}
 	}
-	m.names.named[c.address] = frames
+	m.names.named[p.address] = frames
 	return frames
 }
 
@@ -78,9 +78,9 @@ func (l *library) native(m *module, address uint64) []Frame {
 	return frames
 }
 
-// guarded calls f, and makes nothing of what it panics with. The packages of the
-// standard library that read ELF and DWARF say of themselves that files made for
-// it can have them panic.
+// guarded calls f, and ends it where it panics. The packages of the standard
+// library that read ELF and DWARF say of themselves that they do for files that
+// are made for it. All of them, and what makes names readable, are called by it.
 func guarded(f func()) {
 	defer func() { _ = recover() }()
 	f()

@@ -180,6 +180,25 @@ func TestProgramInAnotherRoot(t *testing.T) {
 	want(t, frames, "make@memfd_create(name, 0)", "open_backend@make(name);")
 }
 
+// The C library musl has neither call frame information nor frame pointers.
+func TestStacksOfMusl(t *testing.T) {
+	gcc := testenv.NeedTool(t, "musl-gcc", "musl-tools")
+	for name, flags := range map[string][]string{"dynamic": nil, "static": {"-static"}, "no-plt": {"-fno-plt"}} {
+		t.Run(name, func(t *testing.T) {
+			program := compileBy(t, gcc, "open.c", append(slices.Clone(plainFlags), flags...)...)
+			frames := stacks(t, program, "plain")[0]
+			want(t, frames, "memfd_create", "make@memfd_create(name, 0)", "open_backend@make(name);", "handle_request@open_backend(name);", "main@handle_request(\"plain\", argc)")
+			u := New("/proc")
+			defer u.Close()
+			var last Stack // the dynamic linker opens files before
+			visitCalls(t, openCall, []string{program, "file"}, func(pid, tid int, r Registers) {
+				last = u.Stack(pid, tid, r, maxCalls)
+			})
+			want(t, u.Frames(last), "open", "open_file@/* of another library */", "main@open_file(\"/dev/null\", argc)")
+		})
+	}
+}
+
 // Equal stacks are one, so that a million of them take no more room.
 func TestEqualStacks(t *testing.T) {
 	program := compile(t, "open.c", plainFlags...)
@@ -194,21 +213,32 @@ func TestEqualStacks(t *testing.T) {
 	}
 }
 
+// BenchmarkStack measures the stack of a place that is known; that of a process
+// that is not, of programs that are; and the first of all.
 func BenchmarkStack(b *testing.B) {
 	program := compile(b, "open.c", plainFlags...)
-	u := New("/proc")
-	defer u.Close()
-	visited := false
-	visit(b, []string{program, "many"}, func(pid, tid int, r Registers) {
-		if visited {
-			return
-		}
-		visited = true
-		b.ReportAllocs()
-		calls := 0
-		for b.Loop() {
-			calls = len(u.Stack(pid, tid, r, maxCalls).trace.calls)
-		}
-		b.ReportMetric(float64(calls), "calls")
-	})
+	for name, forget := range map[string]func(u *Unwinder, pid int) *Unwinder{
+		"known":       func(u *Unwinder, pid int) *Unwinder { return u },
+		"new process": func(u *Unwinder, pid int) *Unwinder { u.Forget(pid); return u },
+		"first":       func(u *Unwinder, pid int) *Unwinder { u.Close(); return New("/proc") },
+	} {
+		b.Run(name, func(b *testing.B) {
+			u := New("/proc")
+			visited := false
+			visit(b, []string{program, "many"}, func(pid, tid int, r Registers) {
+				if visited {
+					return
+				}
+				visited = true
+				b.ReportAllocs()
+				calls := 0
+				for b.Loop() {
+					u = forget(u, pid)
+					calls = len(u.Stack(pid, tid, r, maxCalls).trace.calls)
+				}
+				b.ReportMetric(float64(calls), "calls")
+			})
+			u.Close()
+		})
+	}
 }

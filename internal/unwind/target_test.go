@@ -25,6 +25,12 @@ func compile(t testing.TB, source string, flags ...string) string {
 	if filepath.Ext(source) == ".cc" {
 		gcc = testenv.NeedTool(t, "g++", "g++")
 	}
+	return compileBy(t, gcc, source, flags...)
+}
+
+// compileBy is compile with another compiler.
+func compileBy(t testing.TB, gcc, source string, flags ...string) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), strings.TrimSuffix(source, filepath.Ext(source)))
 	args := append([]string{"-o", program, filepath.Join("testdata", source)}, flags...)
 	if out, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
@@ -36,6 +42,12 @@ func compile(t testing.TB, source string, flags ...string) string {
 // visit runs the command, and calls see whenever one of its threads is about to
 // call memfd_create(2), which nothing does that the tests have not written.
 func visit(t testing.TB, command []string, see func(pid, tid int, r Registers)) {
+	t.Helper()
+	visitCalls(t, unix.SYS_MEMFD_CREATE, command, see)
+}
+
+// visitCalls is visit for another system call.
+func visitCalls(t testing.TB, call uint64, command []string, see func(pid, tid int, r Registers)) {
 	t.Helper()
 	// ptrace(2) is the thread's business.
 	runtime.LockOSThread()
@@ -82,7 +94,7 @@ func visit(t testing.TB, command []string, see func(pid, tid int, r Registers)) 
 			if err := unix.PtraceGetRegs(tid, &regs); err != nil {
 				t.Errorf("ptrace: %v", err)
 			}
-			if r, number := registers(&regs); entering[tid] && number == unix.SYS_MEMFD_CREATE {
+			if r, number := registers(&regs); entering[tid] && number == call {
 				see(pid, tid, r)
 			}
 		case unix.SIGTRAP, unix.SIGSTOP:

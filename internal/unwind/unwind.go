@@ -4,7 +4,8 @@
 // pointers as far as these are plausible.
 //
 // What it reads belongs to others: the files and the memory of a process may
-// hold anything. A stack that cannot be followed ends.
+// hold anything. A stack that cannot be followed ends. Processes of 32 bits have
+// stacks of one call.
 package unwind
 
 import (
@@ -34,11 +35,11 @@ type Frame struct {
 type Stack struct{ trace *trace }
 
 // trace are the calls of a stack, innermost first.
-type trace struct{ calls []call }
+type trace struct{ calls []place }
 
-// call is an address in a module, as its symbols count: of the instruction that
-// the thread is at, or of a call's last byte.
-type call struct {
+// place is where a thread is in a frame: an address in a module as its symbols
+// count, of the instruction that is next or of the last byte of a call.
+type place struct {
 	module  *module
 	address uint64
 }
@@ -56,7 +57,7 @@ type Unwinder struct {
 	library library
 	seed    maphash.Seed
 	traces  map[uint64][]*trace
-	calls   []call // of the stack at work
+	calls   []place // of the stack at work
 }
 
 // New returns an Unwinder for the processes below procRoot, a mounted proc(5).
@@ -75,7 +76,9 @@ func New(procRoot string) *Unwinder {
 func (u *Unwinder) Close() { u.library.close() }
 
 // Forget drops what is kept of the mappings of process pid. It is to be called
-// when the process executes another program, and when it ends.
+// when the process executes another program, and when it ends. Mappings that the
+// process adds are found without it; one that takes the place of another library,
+// which was unloaded meanwhile, is taken for that.
 func (u *Unwinder) Forget(pid int) { delete(u.spaces, pid) }
 
 // Stack returns the stack of thread tid of process pid, which must stand still
@@ -93,7 +96,7 @@ func (u *Unwinder) Stack(pid, tid int, r Registers, limit int) Stack {
 		if !ok {
 			break
 		}
-		u.calls = append(u.calls, call{here.module, here.address})
+		u.calls = append(u.calls, here)
 		if !w.step(here) {
 			break
 		}
@@ -102,7 +105,7 @@ func (u *Unwinder) Stack(pid, tid int, r Registers, limit int) Stack {
 }
 
 // intern returns the trace of the calls: the same one as before, where it is kept.
-func (u *Unwinder) intern(calls []call) *trace {
+func (u *Unwinder) intern(calls []place) *trace {
 	if len(calls) == 0 {
 		return nil
 	}

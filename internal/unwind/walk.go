@@ -21,13 +21,7 @@ type walk struct {
 	switches int
 }
 
-// place is where a frame is: an address in a module.
-type place struct {
-	module  *module
-	address uint64 // as the module's symbols count
-}
-
-// locate finds the module of the frame. A return address may be that of the next
+// locate finds the place of the frame. A return address may be that of the next
 // function, where the call was the last instruction: the call is before it.
 func (w *walk) locate() (place, bool) {
 	pc := w.cpu.pc
@@ -41,13 +35,18 @@ func (w *walk) locate() (place, bool) {
 		}
 		return place{&module{}, pc}, true
 	}
-	mod := w.unwinder.library.find(w.pid, w.tid, m)
+	return w.place(m, pc), true
+}
+
+// place returns the place of an address in the mapping.
+func (w *walk) place(m *mapping, address uint64) place {
+	mod, offset := w.unwinder.library.find(w.pid, w.tid, m), address-m.start+m.offset
 	if mod.image != nil {
-		if address, ok := mod.image.address(pc - m.start + m.offset); ok {
-			return place{mod, address}, true
+		if meant, ok := mod.image.address(offset); ok {
+			return place{mod, meant}
 		}
 	}
-	return place{mod, pc - m.start + m.offset}, true
+	return place{mod, offset}
 }
 
 // mapping returns the mapping of the address. What is known of the process is
@@ -73,12 +72,13 @@ func (w *walk) step(here place) bool {
 	switch mod := here.module; {
 	case mod.golang.contains(here.address):
 		ok = w.stepGo(here)
+	case mod.foreign:
 	case mod.image == nil:
 		ok = w.stepFramePointer(false)
 	default:
 		r := mod.row(w.cpu.machine, here.address)
 		if r == nil {
-			ok = w.stepFramePointer(false)
+			ok = w.stepUnknown(here)
 			break
 		}
 		ok = w.stepRow(r)

@@ -139,6 +139,11 @@ int main(int argc, char **argv) {
 		open_file(0);
 		unlink(path);
 		spawn();
+	} else if (strcmp(way, "renamed") == 0) {
+		char *other = NULL;
+		open_file(0);
+		must(asprintf(&other, "%s.new", path) > 0 && rename(path, other) == 0, "rename");
+		spawn();
 	} else if (strcmp(way, "behind") == 0) {
 		int ready[2];
 		must(pipe2(ready, O_CLOEXEC) == 0, "pipe");

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,11 @@ __attribute__((noinline)) int handle_request(const char *name, int n) {
 	memset(many, 0, n * sizeof *many);
 	open_backend(name);
 	return many[n - 1] + sum;
+}
+
+__attribute__((noinline)) int open_file(const char *name, int n) {
+	int here = open(name, O_RDONLY); /* of another library */
+	return here + n;
 }
 
 static void *worker(void *name) {
@@ -106,6 +112,8 @@ int main(int argc, char **argv) {
 		sum += aligned(argc);
 	if (!strcmp(how, "compiled"))
 		sum += compiled_at_run_time();
+	if (!strcmp(how, "file"))
+		sum += open_file("/dev/null", argc);
 	if (!strcmp(how, "many"))
 		for (int i = 0; i < 200; i++)
 			sum += deep(12);
