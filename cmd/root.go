@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -103,12 +104,43 @@ whether the port can be bound.`,
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(a.flagError)
-	root.AddCommand(a.who(), a.scan(), a.conns(), a.check(), a.close(), a.seal(), a.doctor(), a.diff(), a.rules(), a.explain(), a.schema(), a.version())
+	commands := a.commands()
+	if i := slices.IndexFunc(commands, func(s subcommand) bool { return len(a.args) > 0 && s.name == a.args[0] }); i >= 0 {
+		// The others, with all their flags, take a tenth of a start.
+		root.AddCommand(commands[i].make())
+		return root
+	}
+	for _, s := range commands {
+		root.AddCommand(s.make())
+	}
 	completeFlags(root)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	strict(root)
 	return root
+}
+
+// subcommand is a command that is made when it is needed.
+type subcommand struct {
+	name string
+	make func() *cobra.Command
+}
+
+func (a *app) commands() []subcommand {
+	return []subcommand{
+		{"who", a.who},
+		{"scan", a.scan},
+		{"conns", a.conns},
+		{"check", a.check},
+		{"close", a.close},
+		{"seal", a.seal},
+		{"doctor", a.doctor},
+		{"diff", a.diff},
+		{"rules", a.rules},
+		{"explain", a.explain},
+		{"schema", a.schema},
+		{"version", a.version},
+	}
 }
 
 // strict makes the parents that cobra adds speak as the others do, and refuse words

@@ -77,3 +77,13 @@ func TestTypesOfFlagsHaveNames(t *testing.T) {
 		})
 	}
 }
+
+// A command that is made alone is the one that all of them have by that name.
+func TestCommandsAreMadeByName(t *testing.T) {
+	for _, s := range (&app{}).commands() {
+		commands := (&app{args: []string{s.name}}).root().Commands()
+		if len(commands) != 1 || commands[0].Name() != s.name {
+			t.Errorf("%s makes %d commands, the first %s", s.name, len(commands), commands[0].Name())
+		}
+	}
+}

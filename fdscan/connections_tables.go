@@ -66,8 +66,9 @@ type namespaceTables struct {
 	// parent, which is not kept yet.
 	subflows map[uint64][]*Socket
 	// seen are the inodes of MPTCP connections of which a subflow was met.
-	seen    map[uint32]bool
-	current connectionRow
+	seen        map[uint32]bool
+	current     connectionRow
+	currentUnix unixConnection
 }
 
 // connectionRow is a Socket with all that a row and its health have it point to.
@@ -341,50 +342,6 @@ func (n *namespaceTables) udp() {
 		})
 		n.take(&found)
 	}
-}
-
-// unix reads the unix sockets. Their peers are in the same table.
-func (n *namespaceTables) unix() {
-	rows, err := n.conn.Unix()
-	if err != nil {
-		n.missing("unix", err)
-	}
-	var found kept
-	byInode := map[uint32]*sockdiag.Unix{}
-	for i := range rows {
-		byInode[rows[i].Inode] = &rows[i]
-	}
-	for i := range rows {
-		row := &rows[i]
-		s := n.unixConnection(row)
-		switch {
-		case !n.isAsked(s):
-			continue
-		case s.State == Listen:
-			found.looked.Listeners++
-		case s.State == Established:
-			found.looked.Connections++
-		}
-		suspect := n.isSuspect(s)
-		if !suspect && !n.isWanted(s) {
-			continue
-		}
-		if peer := byInode[row.Peer]; row.Peer != 0 && peer != nil {
-			s.Health.Peer = n.unixConnection(peer)
-		}
-		found.add(s, suspect)
-	}
-	n.take(&found)
-}
-
-func (n *namespaceTables) unixConnection(row *sockdiag.Unix) *Socket {
-	s := unixSocket(row)
-	s.NetNS, s.NetNSMine = n.netns, n.mine
-	s.Health = &Health{
-		ShutRead: row.Shutdown&sockdiag.ShutRead != 0, ShutWrite: row.Shutdown&sockdiag.ShutWrite != 0,
-		PeerClosed: isPeerClosed(s, row),
-	}
-	return s
 }
 
 func seconds(n int) time.Duration { return time.Duration(max(0, n)) * time.Second }

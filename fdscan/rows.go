@@ -91,8 +91,24 @@ func hasUID(inode uint64, uid uint32) bool { return inode != 0 || uid != 0 }
 
 var unixTypes = map[uint8]string{unix.SOCK_STREAM: "stream", unix.SOCK_DGRAM: "dgram", unix.SOCK_SEQPACKET: "seqpacket"}
 
+// unixRow is a Socket with all that a row of the unix table has it point to.
+type unixRow struct {
+	Socket
+	uid, recv, send uint32
+	backlog         Backlog
+}
+
+// unixSocket makes a socket of a row, of which it keeps nothing.
 func unixSocket(row *sockdiag.Unix) *Socket {
-	s := &Socket{
+	r := new(unixRow)
+	r.read(row)
+	return &r.Socket
+}
+
+// read makes r the socket that row describes.
+func (r *unixRow) read(row *sockdiag.Unix) {
+	s := &r.Socket
+	*s = Socket{
 		Protocol: Unix, Family: UnixPath, Type: unixTypes[row.Type], State: inetStates[row.State],
 		Local: Endpoint{Path: unixName(row.Name)}, Inode: uint64(row.Inode), Cookie: row.Cookie, Peer: uint64(row.Peer),
 	}
@@ -101,14 +117,16 @@ func unixSocket(row *sockdiag.Unix) *Socket {
 	}
 	s.peerClosed = isPeerClosed(s, row)
 	if row.HasUID {
-		s.UID = new(row.UID)
+		r.uid = row.UID
+		s.UID = &r.uid
 	}
 	if s.State == Listen {
-		s.Backlog = &Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+		r.backlog = Backlog{Queued: row.RecvQueue, Limit: row.SendQueue}
+		s.Backlog = &r.backlog
 	} else {
-		s.RecvQueue, s.SendQueue = new(row.RecvQueue), new(row.SendQueue)
+		r.recv, r.send = row.RecvQueue, row.SendQueue
+		s.RecvQueue, s.SendQueue = &r.recv, &r.send
 	}
-	return s
 }
 
 // isPeerClosed reports a connection whose other end has been closed: that of one

@@ -1,5 +1,10 @@
 package bpfiter
 
+import (
+	"fmt"
+	"math"
+)
+
 // layout is what the program has to know of the running kernel: where members
 // are, in bytes, and the numbers of types and functions.
 type layout struct {
@@ -101,6 +106,9 @@ func readLayout(data []byte) (*layout, error) {
 			return nil, err
 		}
 		*m.to += offset // a member of a member adds to it
+		if *m.to > math.MaxInt16 {
+			return nil, fmt.Errorf("%s: %s of %s is too far in it", btfFile, m.member, m.structure)
+		}
 	}
 	return &l, nil
 }

@@ -179,7 +179,7 @@ func (b *builder) peek(s size, dst, base register, offset int) {
 	b.load(s, dst, r0, 0)
 }
 
-// control loads and stores fields of the control block.
+// loadControl loads a field of the control block, and storeControl stores it.
 func (b *builder) loadControl(dst register, offset int) {
 	b.mapValue(dst, b.control, offset)
 	b.load(word64, dst, dst, 0)
@@ -240,7 +240,7 @@ type whatIsWanted struct{ everything, sockets, rings bool }
 func program(l *layout, control, records int, w whatIsWanted) []instruction {
 	b := &builder{newAssembler(), l, control, records}
 	b.begin(w)
-	b.loop(w)
+	b.loop()
 	b.classify(w)
 	b.write(w)
 	b.end(w)
@@ -304,7 +304,7 @@ func (b *builder) begin(w whatIsWanted) {
 }
 
 // loop goes to the next descriptor, and puts its file into r7.
-func (b *builder) loop(whatIsWanted) {
+func (b *builder) loop() {
 	b.load(word64, r1, r10, stackFiles)
 	b.field(word64, r7, r1, b.files.table)
 	b.field(word32, r3, r7, b.table.size)
