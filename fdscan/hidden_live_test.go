@@ -2,8 +2,8 @@ package fdscan_test
 
 import (
 	"fmt"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 
 	"stray/fdscan"
