@@ -8,7 +8,6 @@ import (
 	"hash/maphash"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -71,12 +70,12 @@ func (b BPFWalker) Tables(ctx context.Context, found func(Filled), gap func(Gap)
 	return ctx.Err()
 }
 
-// Usable tries whether tables can be read without a walk. The error says why not.
+// Usable tries whether all tables can be read without a walk. The error says why not.
 func (b BPFWalker) Usable() error {
 	if err := b.permitted(); err != nil {
 		return err
 	}
-	return bpfiter.Look(bpfiter.Query{}, func(*bpfiter.Record) {})
+	return bpfiter.Look(bpfiter.Query{Everything: true}, func(*bpfiter.Record) {})
 }
 
 // pays reports that a walk would take longer than the making of a program, which
@@ -134,21 +133,18 @@ func (b BPFWalker) permitted() error {
 // look finds the descriptors that are wanted.
 func (b BPFWalker) look(w Want) (refs []Ref, err error) {
 	q := bpfiter.Query{Sockets: w.AllSockets, Rings: w.Rings, Room: len(w.Sockets) + len(w.Pipes)}
+	if w.AllSockets {
+		q.Room = b.openFiles()
+	}
 	for inode := range w.Sockets {
 		q.Inodes = append(q.Inodes, inode)
 	}
 	for inode := range w.Pipes {
 		q.Inodes = append(q.Inodes, inode)
 	}
-	threads := threadTables{}
+	threads := map[tableID][]Ref{} // of those that share a table the last one's
 	err = bpfiter.Look(q, func(r *bpfiter.Record) {
 		ref := Ref{PID: r.PID(), TID: r.TID(), FD: int(r.FD), Via: ViaTable}
-		if ref.TID != 0 {
-			ref.Via = ViaThread
-			if !threads.isNew(ref.PID, ref.TID) {
-				return
-			}
-		}
 		wanted := false
 		switch r.Class {
 		case bpfiter.Socket:
@@ -161,41 +157,38 @@ func (b BPFWalker) look(w Want) (refs []Ref, err error) {
 			ref.Kind = RefRing
 			wanted = w.Rings
 		}
-		if wanted {
+		switch id := (tableID{ref.PID, r.Name}); {
+		case !wanted:
+		case ref.TID == 0:
 			refs = append(refs, ref)
+		default:
+			ref.Via = ViaThread
+			if same := threads[id]; len(same) > 0 && same[0].TID != ref.TID {
+				threads[id] = same[:0] // that thread may have ended
+			}
+			threads[id] = append(threads[id], ref)
 		}
 	})
+	for _, of := range threads {
+		refs = append(refs, of...)
+	}
 	return refs, err
 }
 
-// threadTables are, by process, the threads whose own tables were met.
-type threadTables map[int][]int
-
-// isNew reports whether tid is of no table that another thread of the process had.
-func (t threadTables) isNew(pid, tid int) bool {
-	tids := t[pid]
-	if slices.Contains(tids, tid) {
-		return true
-	}
-	if same, _ := sameTable(tids, tid); same {
-		return false
-	}
-	t[pid] = append(tids, tid)
-	return true
+// tableID tells the tables of one process apart.
+type tableID struct {
+	pid int
+	at  uint64
 }
 
 // lookAtAll reads all tables.
 func (b BPFWalker) lookAtAll() (tables []Filled, gaps []Gap, err error) {
 	names := b.namer()
-	type table struct {
-		pid int
-		id  uint64
-	}
-	met := map[table]bool{}
+	met := map[tableID]bool{}
 	passed := false // whether the records are of a table that is passed over
 	err = bpfiter.Look(bpfiter.Query{Everything: true, Room: b.openFiles()}, func(r *bpfiter.Record) {
 		if r.Class == bpfiter.Table || r.Class == bpfiter.Void {
-			t := table{r.PID(), r.ID}
+			t := tableID{r.PID(), r.ID}
 			if passed = r.Class == bpfiter.Void || met[t]; !passed {
 				met[t] = true
 				tables = append(tables, Filled{PID: r.PID(), TID: r.TID(), Entries: make([]Entry, 0, r.FD)})
