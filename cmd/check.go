@@ -115,6 +115,12 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 	if err := k.gate.check(c); err != nil {
 		return err
 	}
+	switch {
+	case k.grace < 0:
+		return usageError(again(c, nil, map[string]string{"grace": (-k.grace).String()})+" -- true", "--grace %s is negative", k.grace)
+	case k.exitCode < 0 || k.exitCode > 255:
+		return usageError(again(c, nil, map[string]string{"exit-code": "99"})+" -- true", "--exit-code %d: an exit code is a number from 0 to 255", k.exitCode)
+	}
 	if err := k.writable(); err != nil {
 		return err
 	}

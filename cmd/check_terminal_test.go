@@ -95,6 +95,7 @@ func (s *session) ends() int {
 // strayProgram is a program that is stray, under that name.
 func strayProgram(t *testing.T) string {
 	t.Helper()
+	testenv.NeedUntraced(t)
 	path, err := exec.LookPath("stray")
 	if err != nil {
 		t.Fatal(err) // testscript.Main puts it there

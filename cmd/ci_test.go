@@ -65,6 +65,7 @@ os.spawnlp(os.P_WAIT, "sleep", "sleep", "0.1")
 // The steps of the action do what they promise when they are run as a runner runs
 // them: in bash -eo pipefail, with expressions filled in.
 func TestAction(t *testing.T) {
+	testenv.NeedUntraced(t)
 	testenv.NeedTool(t, "python3", "python3")
 	testenv.NeedTool(t, "bash", "bash")
 	var a action
@@ -149,6 +150,7 @@ func TestAction(t *testing.T) {
 
 // The job of GitLab does, too, with the program in a directory of PATH.
 func TestGitLabJob(t *testing.T) {
+	testenv.NeedUntraced(t)
 	testenv.NeedTool(t, "python3", "python3")
 	var p pipeline
 	readYAML(t, "../docs/stray.gitlab-ci.yml", &p)

@@ -73,7 +73,7 @@ var updateScripts = os.Getenv("STRAY_UPDATE_SCRIPTS") != ""
 // Besides the commands of testscript and of proctest.ScriptCommands they have
 //
 //	need NEED…                skips the script unless the machine has that:
-//	                          root, netns, ipv6, mptcp or iouring
+//	                          root, netns, ipv6, mptcp, iouring or untraced
 //	exits CODE COMMAND ARG…   runs a command, which has to end with this code, or
 //	                          with one of several, between commas
 //	refuses ARG…              runs stray with arguments that are wrong
@@ -96,6 +96,7 @@ func TestScripts(t *testing.T) {
 // needs are what scripts may need.
 var needs = map[string]func(testing.TB){
 	"root": testenv.NeedRoot, "netns": testenv.NeedNetNS, "ipv6": testenv.NeedIPv6, "mptcp": testenv.NeedMPTCP, "iouring": testenv.NeedIOURing,
+	"untraced": testenv.NeedUntraced,
 }
 
 // need skips the script or, where the machine is required to have everything,
@@ -104,7 +105,7 @@ func need(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		ask := needs[name]
 		if neg || ask == nil {
-			ts.Fatalf("usage: need root|netns|ipv6|mptcp|iouring…")
+			ts.Fatalf("usage: need root|netns|ipv6|mptcp|iouring|untraced…")
 		}
 		a := &asked{}
 		done := make(chan struct{})

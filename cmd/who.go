@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -304,14 +305,25 @@ func lookupError(c *cobra.Command, err error) error {
 
 // checkPIDs refuses pids that do not exist.
 func checkPIDs(c *cobra.Command, pids []int) error {
-	for _, pid := range pids {
-		hint := again(c, c.Flags().Args(), map[string]string{"pid": ""})
-		if pid <= 0 {
-			return usageError(hint, "pid %d: a pid is a number above 0", pid)
+	problem := func(pid int) string {
+		switch {
+		case pid <= 0:
+			return "a pid is a number above 0"
+		case unix.Kill(pid, 0) == unix.ESRCH:
+			return "no such process"
 		}
-		if unix.Kill(pid, 0) == unix.ESRCH {
-			return usageError(hint, "pid %d: no such process", pid)
+		return ""
+	}
+	bad := slices.IndexFunc(pids, func(pid int) bool { return problem(pid) != "" })
+	if bad < 0 {
+		return nil
+	}
+	var others []string
+	for _, pid := range pids {
+		if problem(pid) == "" {
+			others = append(others, strconv.Itoa(pid))
 		}
 	}
-	return nil
+	hint := again(c, c.Flags().Args(), map[string]string{"pid": strings.Join(others, ",")})
+	return usageError(hint, "pid %d: %s", pids[bad], problem(pids[bad]))
 }

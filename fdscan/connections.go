@@ -49,15 +49,20 @@ func (s *Scanner) Connections(ctx context.Context, q ConnectionsQuestion) (*Snap
 	if err := c.host(); err != nil {
 		return nil, err
 	}
+	defer func() {
+		for _, fd := range c.opened {
+			unix.Close(fd)
+		}
+	}()
 	if err := c.theirs(ctx); err != nil {
 		return nil, err
 	}
 	if q.Deep && !s.Detached {
-		release, err := c.ownerless(ctx)
-		defer release()
+		refs, err := c.unlistedAnywhere(ctx)
 		if err != nil {
 			return nil, err
 		}
+		c.ownerless(refs)
 	}
 	if err := c.tables(ctx); err != nil {
 		return nil, err
@@ -77,8 +82,10 @@ type connections struct {
 	ask      ConnectionsQuestion
 	suspects map[*Socket]bool
 	// held are the inodes of the sockets that the processes hold which were
-	// named; nil when none were.
+	// named, and whether a table has shown them; nil when none were.
 	held map[uint64]bool
+	// opened are descriptors of network namespaces that are needed to the end.
+	opened []int
 	// at are the namespaces in which some connection has a local address: where
 	// the other end of one that leads there can be.
 	at addressSet
@@ -92,7 +99,7 @@ func (c *connections) theirs(ctx context.Context) error {
 	}
 	c.held = map[uint64]bool{}
 	listed, refused := map[int]bool{}, map[int]bool{}
-	found := func(r Ref) { c.held[r.Inode], listed[r.PID] = true, true }
+	found := func(r Ref) { c.held[r.Inode], listed[r.PID] = false, true }
 	gap := func(g Gap) { c.gap(g); refused[g.PID] = true }
 	if err := c.walker().Walk(ctx, Want{AllSockets: true, PIDs: c.ask.PIDs}, found, gap); err != nil {
 		return err

@@ -26,17 +26,29 @@ func (c *connections) tables(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		conn, err := c.enter(ns)
-		switch {
-		case err == nil:
-			c.namespace(conn, ns.inode, false)
-			conn.Close()
-		case !gone(err):
-			// The text of /proc/PID/net tells nothing of health.
-			c.gap(Gap{Op: "enter network namespace", PID: ns.pid, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
-		}
+		c.other(ns)
 	}
-	return ctx.Err()
+	if c.Detached {
+		return ctx.Err()
+	}
+	refs, err := c.unshown(ctx)
+	for _, ns := range c.ownerless(refs) {
+		c.other(ns)
+	}
+	return err
+}
+
+// other reads the tables of another namespace than the caller's.
+func (c *connections) other(ns namespace) {
+	conn, err := c.enter(ns)
+	switch {
+	case err == nil:
+		c.namespace(conn, ns.inode, false)
+		conn.Close()
+	case !gone(err):
+		// The text of /proc/PID/net tells nothing of health.
+		c.gap(Gap{Op: "enter network namespace", PID: ns.pid, FD: -1, Err: reason(err), Needs: "CAP_SYS_ADMIN", Scope: ScopeElsewhere})
+	}
 }
 
 // namespace reads the tables of one namespace.
@@ -148,8 +160,13 @@ func (n *namespaceTables) isWanted(s *Socket) bool { return n.ask.All && n.isAsk
 
 // isAsked reports whether the question is about s at all.
 func (c *connections) isAsked(s *Socket) bool {
-	if c.held != nil && !c.held[s.Inode] {
-		return false
+	if c.held != nil {
+		switch shown, held := c.held[s.Inode]; {
+		case !held:
+			return false
+		case !shown:
+			c.held[s.Inode] = true
+		}
 	}
 	return len(c.ask.Targets) == 0 || slices.ContainsFunc(c.ask.Targets, func(t Target) bool { return t.MatchesEnd(s) })
 }

@@ -49,27 +49,43 @@ func (l *lookup) hiddenNamespaces(pids []int) (found []namespace) {
 	return found
 }
 
-// ownerless finds the network namespaces that nothing but sockets keeps: those of
-// sockets which no table lists (SIOCGSKNS). Their descriptors are open until
-// release is called.
-func (c *connections) ownerless(ctx context.Context) (release func(), err error) {
-	var opened []int
-	release = func() {
-		for _, fd := range opened {
-			unix.Close(fd)
-		}
-	}
+// unlistedAnywhere finds a descriptor of each socket that no table lists.
+func (c *connections) unlistedAnywhere(ctx context.Context) (refs []Ref, err error) {
 	known, _ := c.listed()
-	var refs []Ref
 	err = c.walker().Walk(ctx, Want{AllSockets: true}, func(r Ref) {
 		if !known[r.Inode] {
 			known[r.Inode] = true
 			refs = append(refs, r)
 		}
 	}, c.gap)
-	if err != nil {
-		return release, err
+	return refs, err
+}
+
+// unshown finds the descriptors of the processes that were named whose sockets no
+// table has shown: most are of other families, or have not been connected yet.
+func (c *connections) unshown(ctx context.Context) (refs []Ref, err error) {
+	want := Want{Sockets: map[uint64]bool{}, PIDs: c.ask.PIDs}
+	for inode, shown := range c.held {
+		if !shown {
+			want.Sockets[inode] = true
+		}
 	}
+	if len(want.Sockets) == 0 {
+		return nil, ctx.Err()
+	}
+	err = c.walker().Walk(ctx, want, func(r Ref) {
+		if !c.held[r.Inode] { // each is asked once
+			c.held[r.Inode] = true
+			refs = append(refs, r)
+		}
+	}, c.gap)
+	return refs, err
+}
+
+// ownerless adds the network namespaces that nothing but sockets keeps, those that
+// refs refer to among them, and returns what it has added (SIOCGSKNS). The
+// descriptors that keep them meanwhile are in c.opened.
+func (c *connections) ownerless(refs []Ref) (added []namespace) {
 	entered := map[uint64]bool{c.snap.Host.NetNS: true}
 	for _, ns := range c.namespaces() {
 		entered[ns.inode] = true
@@ -90,9 +106,10 @@ func (c *connections) ownerless(ctx context.Context) (release func(), err error)
 			unix.Close(ns.fd)
 		default:
 			entered[ns.inode] = true
-			opened = append(opened, ns.fd)
-			c.others = append(c.others, namespace{inode: ns.inode, paths: []string{c.path("self/fd", strconv.Itoa(ns.fd))}})
+			c.opened = append(c.opened, ns.fd)
+			added = append(added, namespace{inode: ns.inode, paths: []string{c.path("self/fd", strconv.Itoa(ns.fd))}})
 		}
 	}
-	return release, nil
+	c.others = append(c.others, added...)
+	return added
 }

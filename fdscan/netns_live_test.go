@@ -141,12 +141,15 @@ func TestConnectionsOfANamespaceThatOnlySocketsKeep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, deep := range []bool{false, true} {
-		snap, err := (&fdscan.Scanner{}).Connections(t.Context(), fdscan.ConnectionsQuestion{Targets: []fdscan.Target{targets}, All: true, Deep: deep})
+	question := fdscan.ConnectionsQuestion{Targets: []fdscan.Target{targets}, All: true}
+	named, deep := question, question
+	named.PIDs, deep.Deep = []int{role.PID}, true
+	for _, q := range []fdscan.ConnectionsQuestion{question, named, deep} {
+		snap, err := (&fdscan.Scanner{}).Connections(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !deep {
+		if q.PIDs == nil && !q.Deep {
 			if slices.ContainsFunc(snap.Sockets, func(s *fdscan.Socket) bool { return s.Inode == web.Inode }) {
 				t.Errorf("without --deep there are %s", sockets(snap))
 			}

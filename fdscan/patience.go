@@ -80,28 +80,32 @@ func eachWithin[T any](ctx context.Context, n, workers int, f func(i int) T, tak
 	}
 	tick := time.NewTicker(patience / 8)
 	defer tick.Stop()
-	abandon := func(which func(i int) bool) {
+	// abandon settles those that have begun before a time, and returns how many.
+	abandon := func(before time.Time) (late int) {
 		mu.Lock()
 		defer mu.Unlock()
 		for i := range next {
-			if !settled[i] && which(i) {
+			if !settled[i] && began[i].Before(before) {
 				var none T
 				settle(i, none, false)
-				go work()
+				late++
 			}
 		}
+		return late
 	}
 	for {
 		select {
 		case <-done:
 			return
 		case now := <-tick.C:
-			abandon(func(i int) bool { return now.Sub(began[i]) >= patience })
+			for range abandon(now.Add(-patience)) {
+				go work()
+			}
 		case <-ctx.Done():
 			mu.Lock()
 			next = n
 			mu.Unlock()
-			abandon(func(int) bool { return true })
+			abandon(time.Now().Add(patience)) // all
 			return
 		}
 	}

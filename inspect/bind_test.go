@@ -432,7 +432,7 @@ func TestBindPure(t *testing.T) {
 	make := func() *fdscan.Snapshot {
 		return bindSnapshot(bindMade(fdscan.Listen, "::", &fdscan.Process{PID: 9}, &fdscan.Process{PID: 8}), bindBuried("127.0.0.1", time.Second))
 	}
-	s, opts := make(), cmpopts.EquateComparable(netip.Addr{})
+	s, opts := make(), cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmp.AllowUnexported(fdscan.Socket{})}
 	first := inspect.CanBind(s, fdscan.TCP, bindPort, bindOther4)
 	second := inspect.CanBind(s, fdscan.TCP, bindPort, bindOther4)
 	if diff := cmp.Diff(first, second, opts); diff != "" {

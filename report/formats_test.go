@@ -23,7 +23,7 @@ import (
 
 // results are those of every scene, and for each with findings: half of them
 // suppressed, a rule starved, equal findings, findings of no process, nothing
-// that fails; and the same as scan has it.
+// that fails; and the same as scan has it. Besides, what has nothing to tell.
 func results() map[string]*report.Result {
 	all := map[string]*report.Result{"followed": followed()}
 	for _, sc := range scenes {
@@ -59,6 +59,19 @@ func results() map[string]*report.Result {
 			scan.Command, scan.Answer = "scan", nil
 			all[name+", as scan"] = &scan
 		}
+	}
+	for _, name := range []string{"all is well", "every rule starved"} {
+		r := newMachine("18080").answer()
+		r.Command, r.Answer, r.Query = "scan", nil, nil
+		o := r.Outcome
+		o.Findings, o.Evaluated, o.NotEvaluated = nil, rules.All(), nil
+		if name == "every rule starved" {
+			for _, rule := range rules.All() {
+				o.NotEvaluated = append(o.NotEvaluated, inspect.Unevaluated{Rule: rule, Because: "the descriptors of 3 processes could not be read"})
+			}
+			o.Evaluated, o.Complete = nil, false
+		}
+		all[name] = r
 	}
 	return all
 }

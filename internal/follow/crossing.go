@@ -22,7 +22,10 @@ type leak struct {
 	harmless bool
 	// plumbing is Crossing.Plumbing.
 	plumbing string
-	kept     *fdscan.Crossing // nil until something got it that was not told of it
+	// stands says for what it stands in the arguments of a program that is told of
+	// it as a file. That may be known only after others have got it.
+	stands string
+	kept   *fdscan.Crossing // nil until something got it that was not told of it
 }
 
 // crossed looks at an entry that an exec has carried from what p was into another
@@ -59,7 +62,8 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	}
 	if names(now.named, e) {
 		if words := now.named[e.fd]; substitutes(words, e) {
-			l.plumb(fmt.Sprintf("it stands for a file: %s has %s", now.comm, words))
+			l.stands = fmt.Sprintf("it stands for a file: %s has %s", now.comm, words)
+			l.tell()
 		}
 		return false
 	}
@@ -67,15 +71,10 @@ func (t *tree) crossed(p *process, shared bool, now *image, e entry) (foreign bo
 	return true
 }
 
-// plumb says what shows a leak to be plumbing, which may be known only after
-// others have got it.
-func (l *leak) plumb(why string) {
-	if l.plumbing != "" {
-		return
-	}
-	l.plumbing = why
+// tell makes what is kept of a leak say what it stands for.
+func (l *leak) tell() {
 	if l.kept != nil && l.kept.Plumbing == "" {
-		l.kept.Plumbing = why
+		l.kept.Plumbing = l.stands
 	}
 }
 
@@ -94,13 +93,24 @@ type got struct {
 }
 
 // dropped looks at what a program got, when it executes another or ends: what is
-// not in the table any more, it has closed.
-func (p *process) dropped(left table) {
+// not in the table of the thread any more, it has closed.
+func (t *tree) dropped(p *process, tid int, left table) {
 	if p.copied || p.image.forked {
 		return // somebody else has it too
 	}
+	still := func(g got) bool {
+		return slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) })
+	}
+	if !slices.ContainsFunc(p.image.got, func(g got) bool { return !still(g) }) {
+		return
+	}
+	// SIGKILL ends a thread even at the event that tells of its end: the table of
+	// one that has gone on is empty, and says nothing.
+	if all, err := t.tables.everything(p.pid, tid); err != nil || len(all) == 0 {
+		return
+	}
 	for _, g := range p.image.got {
-		if !slices.ContainsFunc(left, func(e entry) bool { return e == g.entry || e.link == g.link && tellsFile(e.link) }) {
+		if !still(g) {
 			g.crossing.Closed++
 		}
 	}
@@ -185,6 +195,7 @@ func (t *tree) count(p *process, l *leak, now *image, e entry) {
 			t.crossings.keep(key, kept)
 		}
 		l.kept = kept
+		l.tell()
 	}
 	l.kept.Count++
 	now.got = append(now.got, got{e, l.kept})

@@ -240,7 +240,7 @@ func (t *tree) survivor(pid int) (s *fdscan.Survivor, sockets []fdscan.Target) {
 		return nil, nil
 	}
 	s = &fdscan.Survivor{Process: p}
-	entries, err := t.tables.everything(pid)
+	entries, err := t.tables.everything(pid, 0)
 	t.unread(pid, err)
 	for _, e := range entries {
 		stream := t.streams[e.link]

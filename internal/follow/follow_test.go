@@ -241,6 +241,16 @@ func TestTools(t *testing.T) {
 	}
 }
 
+// What Go's runtime keeps open is not the program's.
+func TestGoAtExit(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := start(t, follow.Options{}, program, "-test.list=^$")
+	equal(t, "open at exit", nil, unclosed(run, nil))
+}
+
 // Whoever is killed in the midst of a fork does not tell of it; what it has made
 // runs all the same.
 func TestKilledForking(t *testing.T) {

@@ -18,7 +18,7 @@ const interval = 10 * time.Millisecond
 // ends.
 func (t *tree) sample(o Options, signals *relay) (*tracee.Followed, error) {
 	own := os.Getpid()
-	passed, err := t.tables.everything(own)
+	passed, err := t.tables.everything(own, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("read the own descriptors", err)
 	}

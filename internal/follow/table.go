@@ -86,11 +86,11 @@ func (r *tableReader) readFrom(pid, tid, from int) (table, error) {
 }
 
 // everything reads a whole table, whatever the caller has passed.
-func (r *tableReader) everything(pid int) (table, error) {
+func (r *tableReader) everything(pid, tid int) (table, error) {
 	known := r.known
 	r.known = nil
 	defer func() { r.known = known }()
-	return r.readFrom(pid, 0, 0)
+	return r.readFrom(pid, tid, 0)
 }
 
 // pass makes what t holds known: it comes from the caller.

@@ -125,7 +125,7 @@ func newTree(root string, reader *fdscan.Reader) *tree {
 
 // Started implements tracee.Watcher: what the command has now is the caller's.
 func (t *tree) Started(pid int) {
-	passed, err := t.tables.everything(pid)
+	passed, err := t.tables.everything(pid, 0)
 	t.unread(pid, err)
 	t.pass(passed)
 	p := &process{image: t.readImage(pid)}
@@ -241,7 +241,7 @@ func (t *tree) Execed(pid int) {
 	t.unread(pid, err)
 	p.image.received = entries
 	if err == nil {
-		before.dropped(entries)
+		t.dropped(&before, 0, entries)
 	}
 	p.openings = t.kept(&before, entries)
 	if t.unwinder != nil {
@@ -266,7 +266,7 @@ func (t *tree) Exiting(pid, tid int, status unix.WaitStatus) {
 	entries, err := t.tables.read(pid, tid)
 	t.unread(pid, err)
 	if err == nil {
-		p.dropped(entries)
+		t.dropped(p, tid, entries)
 	}
 	for _, e := range entries {
 		if p.opened(e) {

@@ -155,8 +155,11 @@ func (r *reported) settled() bool {
 // reaps reports whether a process waits for its children when they end, as
 // roles do, and as the supervisor does for those of no one else.
 func (r *reported) reaps() bool {
-	return r == nil || r.end.Exits || !r.raw && r.end.Program == "" && r.end.State != "T"
+	return r == nil || r.end.Exits || !r.raw && r.end.Program == "" && r.end.State != stopped
 }
+
+// stopped are the states of what SIGSTOP has stopped; t below a tracer.
+const stopped = "Tt"
 
 // reached reports whether a thread goes on as it says. A thread that is gone,
 // or may not be looked at, is taken at its word.

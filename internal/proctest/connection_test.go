@@ -3,6 +3,7 @@ package proctest
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -94,6 +95,9 @@ func TestConnectionStates(t *testing.T) {
 		t.Run(tt.state, func(t *testing.T) {
 			p := Start(t, connection, tt.script)
 			client, server := connectionRow(t, p.PID, p.Socket("c")), connectionRow(t, p.PID, p.Socket("s"))
+			for end := time.Now().Add(10 * time.Second); client.state != tt.client && time.Now().Before(end); time.Sleep(time.Millisecond) {
+				client = connectionRow(t, p.PID, p.Socket("c")) // what the server acknowledges it hears later
+			}
 			if client.state != tt.client || server.state != tt.server {
 				t.Errorf("client %+v, server %+v", client, server)
 			}

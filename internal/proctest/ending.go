@@ -23,7 +23,7 @@ func (e *ending) take(op *operation, calls program) bool {
 	case "exit":
 		e.end = end{Exits: true}
 	case "stop":
-		e.end = end{State: "T"}
+		e.end = end{State: stopped}
 	default:
 		return false
 	}

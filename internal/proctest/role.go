@@ -150,7 +150,7 @@ func (r *role) play() error {
 	if err := setComm(r.Name); err != nil {
 		return err
 	}
-	go reap()
+	reap()
 	if r.Orphan {
 		var p program
 		p.bound()
@@ -218,17 +218,19 @@ func (r *role) socketOf(name string) (Socket, bool) {
 	return Socket{}, false
 }
 
-// reap collects children that have ended, so that they are gone and no zombies;
-// and it ends an orphan when its time is up.
+// reap collects from now on children that have ended, so that they are gone and no
+// zombies; and it ends an orphan when its time is up.
 func reap() {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGCHLD, unix.SIGALRM)
-	for s := range signals {
-		if s == unix.SIGALRM {
-			os.Exit(1)
+	signal.Notify(signals, unix.SIGCHLD, unix.SIGALRM) // before any can end
+	go func() {
+		for s := range signals {
+			if s == unix.SIGALRM {
+				os.Exit(1)
+			}
+			reapAll()
 		}
-		reapAll()
-	}
+	}()
 }
 
 func reapAll() {

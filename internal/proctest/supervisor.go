@@ -88,7 +88,7 @@ func (s *supervisor) start(told chan<- answer) error {
 	if err := unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 		return fmt.Errorf("setsockopt SO_RCVTIMEO: %w", err)
 	}
-	go s.reap()
+	s.reap()
 	l := launch{environment: environment(), stdio: [3]int{0, pair[1], 2}}
 	l.attributes.Pdeathsig = unix.SIGKILL
 	err = l.role(&request{Process: 1, Operations: ops, Name: roleName, Directory: s.directory})
@@ -201,12 +201,14 @@ func (s *supervisor) awaitEnd(over chan<- struct{}) {
 // reap collects adopted processes while the role lives.
 func (s *supervisor) reap() {
 	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, unix.SIGCHLD)
-	for range ended {
-		s.reaping.Lock()
-		reapAll()
-		s.reaping.Unlock()
-	}
+	signal.Notify(ended, unix.SIGCHLD) // before any can end
+	go func() {
+		for range ended {
+			s.reaping.Lock()
+			reapAll()
+			s.reaping.Unlock()
+		}
+	}()
 }
 
 // killAll ends every descendant. A process whose parent is killed becomes a

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,21 @@ func NeedRoot(t testing.TB) {
 	t.Helper()
 	if uid := os.Geteuid(); uid != 0 {
 		unmet(t, "this test needs root: it runs as user %d", uid)
+	}
+}
+
+// NeedUntraced skips the test when somebody traces this process, and so what it
+// starts: nobody else can trace that then.
+func NeedUntraced(t testing.TB) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if tracer, found := strings.CutPrefix(line, "TracerPid:\t"); found && tracer != "0\n" {
+			unmet(t, "this test traces processes: pid %s does so already", strings.TrimSpace(tracer))
+		}
 	}
 }
 

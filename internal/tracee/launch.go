@@ -72,17 +72,12 @@ func (c Command) launch(options int, filtered bool) (pid int, err error) {
 	} else {
 		pid, err = c.start(&syscall.SysProcAttr{Ptrace: true})
 	}
-	if errors.Is(err, unix.EPERM) {
+	if !filtered && errors.Is(err, unix.EPERM) {
 		// The answer of ptrace rather than of exec: it is tried first.
 		return 0, fmt.Errorf("%w: PTRACE_TRACEME: %w", ErrRefused, err)
 	}
 	if err != nil {
 		return 0, err
-	}
-	if filtered {
-		if err := awaitExec(pid); err != nil {
-			return 0, err
-		}
 	}
 	steps := []struct {
 		name string
@@ -90,7 +85,7 @@ func (c Command) launch(options int, filtered bool) (pid int, err error) {
 	}{
 		{"wait for exec", func() error {
 			if filtered {
-				return nil
+				return nil // startShim has
 			}
 			return awaitStop(pid, unix.WALL)
 		}},

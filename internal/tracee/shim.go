@@ -31,7 +31,9 @@ const (
 // be installed. Nothing was run.
 var ErrNoFilter = errors.New("seccomp is refused")
 
-// startShim starts what becomes the command.
+// startShim starts what becomes the command, and returns when it stands within
+// exec(2). The error is an *ExecError, an *endedEarly, ErrRefused or ErrNoFilter, or
+// why there was no run of this program.
 func (c Command) startShim() (pid int, err error) {
 	environment := append(c.Env[:len(c.Env):len(c.Env)], shimEnv)
 	attributes := &syscall.ProcAttr{Env: environment, Files: []uintptr{0, 1, 2}}
@@ -39,7 +41,7 @@ func (c Command) startShim() (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("run this program once more: %w", err)
 	}
-	return pid, nil
+	return pid, awaitExec(pid)
 }
 
 func isShim() bool {

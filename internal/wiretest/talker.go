@@ -258,7 +258,7 @@ func (k *Talker) Stop() {
 		if err != nil {
 			k.t.Fatal(err)
 		}
-		if strings.Contains(string(stat), ") T ") {
+		if strings.Contains(string(stat), ") T ") || strings.Contains(string(stat), ") t ") { // t below a tracer
 			return
 		}
 	}

@@ -39,7 +39,7 @@ func New(t testing.TB) *Wire {
 	testenv.NeedNetNS(t)
 	ip := testenv.NeedTool(t, "ip", "iproute2")
 	w := &Wire{Near: newEnd(t, "10.77.0.1", "near"), Far: newEnd(t, "10.77.0.2", "far")}
-	far, err := unix.Dup(w.Far.fd)
+	far, err := unix.FcntlInt(uintptr(w.Far.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
