@@ -1,7 +1,6 @@
 package tracee
 
 import (
-	"encoding/binary"
 	"slices"
 	"unsafe"
 
@@ -145,11 +144,12 @@ func (c calling) end(tid int) (made Creation, ok bool) {
 		ok = made.Of == made.FDs[0] // dup2(2) of a descriptor onto itself does nothing
 		return made, !ok
 	case aPair:
-		var two [8]byte
-		if !readMemory(tid, c.arguments[c.argument], two[:]) {
+		// Two int are a word. By peek nobody is waited for who delivers memory.
+		two, err := peek(tid, uintptr(c.arguments[c.argument]))
+		if err != nil {
 			return made, false
 		}
-		made.FDs = []int{int(int32(binary.NativeEndian.Uint32(two[:]))), int(int32(binary.NativeEndian.Uint32(two[4:])))}
+		made.FDs = []int{int(int32(two)), int(int32(two >> 32))}
 	}
 	return made, true
 }

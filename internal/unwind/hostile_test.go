@@ -1,6 +1,9 @@
 package unwind
 
-import "testing"
+import (
+	"os/exec"
+	"testing"
+)
 
 // A stack that has been written over ends, whatever it holds.
 func TestStacksThatLeadNowhere(t *testing.T) {
@@ -30,5 +33,16 @@ func TestStacksThatLeadNowhere(t *testing.T) {
 				t.Errorf("%d frames, want at most %d:\n%s", n, most, told(all[0]))
 			}
 		})
+	}
+}
+
+// Nobody waits for memory that a process has to deliver itself, while it stands still.
+func TestMemoryThatNeverComes(t *testing.T) {
+	program := compile(t, "undelivered.c", "-O1", "-fomit-frame-pointer")
+	if err := exec.Command(program).Run(); err != nil {
+		t.Skipf("userfaultfd: %v", err)
+	}
+	if all := stacks(t, program); len(all) != 1 || len(all[0]) != 1 {
+		t.Errorf("stacks %v, want one of one call", all)
 	}
 }

@@ -60,7 +60,7 @@ func (l *library) find(pid, tid int, m *mapping) *module {
 		}
 	case m.file.name == "[vdso]":
 		if l.vdso == nil || l.vdso.image == nil {
-			l.vdso = loadVDSO(tid, m)
+			l.vdso = loadVDSO(l.root, tid, m)
 		}
 		m.module = l.vdso
 	case m.file.name == "":
@@ -99,7 +99,7 @@ func (l *library) load(pid, tid int, m *mapping) *module {
 	}
 	mod.image = image
 	if bias, ok := image.bias(m); ok {
-		mod.golang = findGo(image, tid, bias)
+		mod.golang = findGo(image, l.root, tid, bias)
 	}
 	return mod
 }
@@ -123,10 +123,10 @@ func (l *library) opened(m *module) {
 }
 
 // loadVDSO reads the code that the kernel maps into every process.
-func loadVDSO(tid int, m *mapping) *module {
+func loadVDSO(root string, tid int, m *mapping) *module {
 	mod := &module{path: m.file.name, rows: map[uint64]*row{}}
 	code := make([]byte, min(m.end-m.start, maxVDSO))
-	code = code[:readMemory(tid, m.start, code)]
+	code = code[:readMemory(root, tid, m.start, code)]
 	if image, err := readImage(bytes.NewReader(code)); err == nil {
 		mod.image = image
 	}
