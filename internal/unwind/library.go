@@ -82,7 +82,7 @@ func (l *library) load(pid, tid int, m *mapping) *module {
 		names = append(names, taskDirectory(l.root, pid, tid)+"/root"+m.file.name)
 	}
 	for _, name := range names {
-		if mod.file.open(name) == nil {
+		if mod.file.open(l.root, name) == nil {
 			break
 		}
 	}
@@ -143,7 +143,7 @@ type moduleReader struct {
 func (r *moduleReader) ReadAt(b []byte, offset int64) (int, error) {
 	f := &r.module.file
 	if !f.isOpen() {
-		if err := f.reopen(); err != nil {
+		if err := f.reopen(r.library.root); err != nil {
 			return 0, err
 		}
 		r.library.opened(r.module)
