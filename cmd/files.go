@@ -58,6 +58,7 @@ type stagedFile struct {
 	place     string      // path, with links followed
 	temporary string      // "" when the place is written to, as pipes and devices are
 	special   os.FileInfo // of that
+	stream    *os.File    // one of our own that leads to the place; nil for none
 }
 
 func stage(f content) (*stagedFile, error) {
@@ -66,6 +67,9 @@ func stage(f content) (*stagedFile, error) {
 	switch {
 	case err == nil && info.IsDir():
 		return nil, unix.EISDIR
+	case err == nil && streamTo(info) != nil:
+		s.stream = streamTo(info)
+		return s, nil
 	case err == nil && !info.Mode().IsRegular():
 		s.special = info
 		return s, nil
@@ -104,8 +108,23 @@ func stage(f content) (*stagedFile, error) {
 	return s, nil
 }
 
+// streamTo returns the standard stream that leads to a file, as /dev/stdout does:
+// what has been written there, by whomever, is not to be replaced.
+func streamTo(info os.FileInfo) *os.File {
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if own, err := f.Stat(); err == nil && os.SameFile(own, info) {
+			return f
+		}
+	}
+	return nil
+}
+
 // commit puts the content into its place.
 func (s *stagedFile) commit() error {
+	if s.stream != nil {
+		_, err := s.stream.Write(s.data)
+		return err
+	}
 	if s.temporary == "" {
 		return s.writeThere()
 	}

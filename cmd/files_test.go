@@ -3,6 +3,7 @@ package cmd
 import (
 	"io/fs"
 	"os"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -79,4 +80,27 @@ func TestWriteToWhatWasLookedAt(t *testing.T) {
 		t.Error("written")
 	}
 	fileIs(t, "place", "precious", 0o600)
+}
+
+// What the standard output has been sent to keeps what it holds.
+func TestWriteToStandardOutput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	stdout := os.Stdout
+	defer func() { os.Stdout = stdout }()
+	var err error
+	if os.Stdout, err = os.OpenFile("log", os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Stdout.Close()
+	for _, text := range []string{"before\n", "after\n"} {
+		if _, err := os.Stdout.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/dev/fd/" + strconv.Itoa(int(os.Stdout.Fd())), "log"} {
+			if err := writeFiles([]content{{path: path, data: []byte("report\n")}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fileIs(t, "log", "before\nreport\nreport\nafter\nreport\nreport\n", 0o600)
 }
