@@ -15,6 +15,7 @@ type moduleFile struct {
 	// What tells the file from another one that has its name later.
 	device, inode uint64
 	written       unix.Timespec
+	mount         uint64 // that it is on; 0 before Linux 5.8
 }
 
 func (f *moduleFile) isOpen() bool { return f.fd > 0 }
@@ -35,6 +36,10 @@ func (f *moduleFile) open(root, name string) error {
 	fd, err := unix.Open(root+"/self/fd/"+strconv.Itoa(path), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
+	}
+	var details unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &details) == nil && details.Mask&unix.STATX_MNT_ID != 0 {
+		f.mount = details.Mnt_id
 	}
 	f.fd, f.size, f.device, f.inode, f.written = fd+1, st.Size, st.Dev, st.Ino, st.Mtim
 	return nil

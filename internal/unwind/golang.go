@@ -275,20 +275,27 @@ func (g *goTable) value(f *goFunction, offset uint32, address uint64) (int32, bo
 	return 0, false
 }
 
-// frameSize returns the frame size at the address.
-func (g *goTable) frameSize(address uint64) frameSize {
-	s, known := g.sizes[address]
+// frameSize returns the frame size at the place, which is in Go code.
+func (l *library) frameSize(p place) frameSize {
+	g := p.module.golang
+	s, known := g.sizes[p.address]
 	if known {
 		return s
 	}
+	s, _ = ask(l, p.module, func() frameSize { return g.frameSize(p.address) }, closing[frameSize](p.module))
+	if g.sizes == nil || len(g.sizes) >= maxRows {
+		g.sizes = map[uint64]frameSize{}
+	}
+	g.sizes[p.address] = s
+	return s
+}
+
+// frameSize returns the frame size at the address.
+func (g *goTable) frameSize(address uint64) (s frameSize) {
 	if f, ok := g.function(address); ok && f.flags&flagSPWrite == 0 {
 		size, ok := g.value(&f, f.u32(recordFrameSize), address)
 		s = frameSize{uint64(size), ok && size >= 0}
 	}
-	if g.sizes == nil || len(g.sizes) >= maxRows {
-		g.sizes = map[uint64]frameSize{}
-	}
-	g.sizes[address] = s
 	return s
 }
 

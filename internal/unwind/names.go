@@ -44,6 +44,7 @@ func (l *library) frames(p place) []Frame {
 	default:
 		guarded(func() { frames = l.native(m, p.address) })
 	}
+	l.settle(m)
 	if frames == nil {
 		frames = []Frame{{}}
 	}
