@@ -34,6 +34,7 @@ var floors = map[string][]string{
 	"internal/bpfiter":  {},
 	"internal/sockdiag": {"internal/osthread"},
 	"internal/osthread": {},
+	"internal/patience": {},
 	"internal/tracee":   {"internal/osthread"},
 	"internal/unwind":   {"internal/patience"},
 }

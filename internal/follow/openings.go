@@ -88,16 +88,20 @@ func (t *tree) openedBy(p *process, tid int, e entry) *opening {
 	}
 	m := p.openings.made[e.fd]
 	switch {
-	case m.by == nil, m.link == e.link:
+	case m.by == nil, m.link == e.link && e.link != pidfd:
 	case m.file == file{} || m.file != t.file(p.pid, tid, e): // and not only renamed or removed
 		return nil
 	}
 	return m.by
 }
 
+// pidfd is the link of all pidfds. By clone(2) they come unseen, under numbers that
+// others had; since Linux 6.9 each process has a file of its own for them.
+const pidfd = "anon_inode:[pidfd]"
+
 // file is the file that an entry leads to, if it has a name.
 func (t *tree) file(pid, tid int, e entry) file {
-	if !strings.HasPrefix(e.link, "/") {
+	if !strings.HasPrefix(e.link, "/") && e.link != pidfd {
 		return file{}
 	}
 	name := t.path(pid, "task/"+strconv.Itoa(cmp.Or(tid, pid))+"/fd/"+strconv.Itoa(e.fd))

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/testenv"
 )
 
 // A stack that has been written over ends, whatever it holds.
@@ -44,9 +46,7 @@ func TestStacksThatLeadNowhere(t *testing.T) {
 // Nobody waits for memory that a process has to deliver itself, while it stands still.
 func TestMemoryThatNeverComes(t *testing.T) {
 	program := compile(t, "undelivered.c", "-O1", "-fomit-frame-pointer")
-	if err := exec.Command(program).Run(); err != nil {
-		t.Skipf("userfaultfd: %v", err)
-	}
+	testenv.NeedWorking(t, "userfaultfd", exec.Command(program).Run())
 	if all := stacks(t, program); len(all) != 1 || len(all[0]) != 1 {
 		t.Errorf("stacks %v, want one of one call", all)
 	}

@@ -100,7 +100,7 @@ func TestParseMaps(t *testing.T) {
 // What is mounted meanwhile can be unmounted as if nobody had read of it.
 func TestMountsAreLetGo(t *testing.T) {
 	testenv.NeedRoot(t)
-	program, err := os.ReadFile(compile(t, "open.c", "-O1", "-g"))
+	program, err := os.ReadFile(compile(t, "open.c", plainFlags...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestMountsAreLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second finds what the first has left
-		all := stacksBy(t, u, path)
+		all := stacksBy(t, u, path, "plain")
 		if len(all) == 0 {
 			t.Fatal("no stacks")
 		}
