@@ -88,11 +88,11 @@ that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything
 			case len(k.watch.pids) > 0 && len(args) == 0:
 				return a.runCheckProcess(c.Context(), c, k.out, k.gate, k.watch)
 			case len(k.watch.pids) > 0:
-				return usageError(again(c, nil, unwatched)+" -- true", "-p looks at a process that runs already, and %q would be another one", args[0])
+				return usageError(commandAgain(c, args, unwatched), "-p looks at a process that runs already, and %q would be another one", args[0])
 			case k.watch.asked(c):
-				return usageError(again(c, nil, unwatched)+" -- true", "--for, --warm-up and --since need -p: a command is followed to its end")
+				return usageError(commandAgain(c, args, unwatched), "--for, --warm-up and --since need -p: a command is followed to its end")
 			case len(args) == 0 || c.ArgsLenAtDash() != 0:
-				return usageError(again(c, nil, nil)+" -- true", "check needs a command, behind --, or -p and a process id")
+				return usageError(commandAgain(c, args, nil), "check needs a command, behind --, or -p and a process id")
 			}
 			return a.runCheck(c.Context(), c, k, args)
 		},
@@ -109,6 +109,19 @@ that fails, 1 findings, 2 usage, 3 could not look (with --strict: not everything
 	return c
 }
 
+// commandAgain writes a command line of check anew, for hints, with the command
+// behind -- where it belongs.
+func commandAgain(c *cobra.Command, command []string, change map[string]string) string {
+	line := again(c, nil, change) + " --"
+	if len(command) == 0 {
+		command = []string{"true"}
+	}
+	for _, word := range command {
+		line += " " + shellWord(word)
+	}
+	return line
+}
+
 func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, argv []string) error {
 	if err := k.out.check(c); err != nil {
 		return err
@@ -118,9 +131,9 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 	}
 	switch {
 	case k.grace < 0:
-		return usageError(again(c, nil, map[string]string{"grace": (-k.grace).String()})+" -- true", "--grace %s is negative", k.grace)
+		return usageError(commandAgain(c, argv, map[string]string{"grace": (-k.grace).String()}), "--grace %s is negative", k.grace)
 	case k.exitCode < 0 || k.exitCode > 255:
-		return usageError(again(c, nil, map[string]string{"exit-code": "99"})+" -- true", "--exit-code %d: an exit code is a number from 0 to 255", k.exitCode)
+		return usageError(commandAgain(c, argv, map[string]string{"exit-code": "99"}), "--exit-code %d: an exit code is a number from 0 to 255", k.exitCode)
 	}
 	if err := k.writable(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -188,11 +189,17 @@ func readPast(c *cobra.Command, path string) (*inspect.Past, error) {
 		past, err = report.ReadPast(bytes.NewReader(text))
 	}
 	if err != nil {
+		// What is there and is no report may be dear to somebody: the hint
+		// proposes to write another file.
+		proposed := "before.json"
+		if errors.Is(err, fs.ErrNotExist) {
+			proposed = path
+		}
 		var e *os.PathError
 		if errors.As(err, &e) {
 			err = e.Err
 		}
-		return nil, usageError(again(c, nil, map[string]string{"since": "", "for": ""})+"\na report is written with -o json --output-file "+shellWord(path), "--since %s: %v", path, err)
+		return nil, usageError(again(c, nil, map[string]string{"since": "", "for": ""})+"\na report is written with -o json --output-file "+shellWord(proposed), "--since %s: %v", path, err)
 	}
 	past.Name = path
 	return past, nil

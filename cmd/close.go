@@ -194,7 +194,7 @@ func (a *app) runAct(ctx context.Context, c *cobra.Command, f *actFlags, args []
 	said.Remark(chosen.remark)
 	switch {
 	case len(plan.Steps) == 0 && f.rule != "":
-		return f.noneOfRule(before, chosen.remark)
+		return f.noneOfRule(c, before, chosen.remark)
 	case len(plan.Steps) == 0:
 		return a.nothingToDo(f, args, &chosen, said)
 	}
@@ -301,6 +301,10 @@ func (a *app) nothingToDo(f *actFlags, args []string, chosen *choice, said *repo
 	if f.holders == "leaked" && hidden == "" {
 		if f.out.isJSON() {
 			return f.out.to(a.stdout, said.WriteJSON)
+		}
+		// In a service file silence is right; a person wants an answer.
+		if _, person := isTerminal(a.stdout); person && !f.out.quiet && f.out.file == "" {
+			fmt.Fprintf(a.stdout, "nothing to do: no holder of %s is a leaked copy\n", strings.Join(args, " "))
 		}
 		return nil
 	}

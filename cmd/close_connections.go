@@ -222,8 +222,12 @@ func (f *actFlags) checkRule(c *cobra.Command, hint func(map[string]string) stri
 	return nil
 }
 
-// noneOfRule is the answer where a rule speaks of nothing.
-func (f *actFlags) noneOfRule(answer *inspect.Answer, elsewhere string) error {
+// noneOfRule is the answer where a rule speaks of nothing, or only of what has no
+// descriptor that could be dropped.
+func (f *actFlags) noneOfRule(c *cobra.Command, answer *inspect.Answer, elsewhere string) error {
+	if n := len(answer.Shown); n > 0 {
+		return f.noneHeld(c, answer, n, elsewhere)
+	}
 	e := &exitError{code: exitNo, message: "nothing matched: " + f.rule + " speaks of no connection", hint: "stray conns"}
 	if len(f.pids) > 0 {
 		e.message += " of pid " + pidList(f.pids)
@@ -240,4 +244,23 @@ func (f *actFlags) noneOfRule(answer *inspect.Answer, elsewhere string) error {
 		e.code, e.message = exitUnknown, e.message+"; a socket table could not be read whole"
 	}
 	return e
+}
+
+// noneHeld is the answer where a rule speaks of n connections, and no process that
+// holds one is in sight.
+func (f *actFlags) noneHeld(c *cobra.Command, answer *inspect.Answer, n int, elsewhere string) error {
+	of := "a connection"
+	if n > 1 {
+		of = fmt.Sprintf("%d connections", n)
+	}
+	if elsewhere != "" {
+		of += " (" + elsewhere + ")"
+	}
+	if hidden := f.outOfSight(answer, answer.Shown); hidden != "" {
+		return &exitError{code: exitUnknown, message: fmt.Sprintf("nothing matched: %s speaks of %s whose holders are out of sight: %s", f.rule, of, hidden), hint: "stray doctor"}
+	}
+	return &exitError{
+		code: exitNo, message: fmt.Sprintf("nothing matched: %s speaks of %s that no process holds: there is no descriptor to drop", f.rule, of),
+		hint: again(c, c.Flags().Args(), map[string]string{"destroy": "true", "plain": "", "half": "", "dry-run": "true", "yes": ""}),
+	}
 }

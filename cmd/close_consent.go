@@ -68,7 +68,7 @@ func (a *app) consent(ctx context.Context, f *actFlags, said *report.Actions) er
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(a.stderr)
-		return ctx.Err()
+		return fmt.Errorf("nothing was done: %w", context.Cause(ctx))
 	case yes := <-agreed:
 		if yes && ctx.Err() == nil {
 			return nil

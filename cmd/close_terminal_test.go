@@ -53,3 +53,12 @@ func TestCloseByRuleLooksAgain(t *testing.T) {
 		t.Errorf("exit %d, want 0", code)
 	}
 }
+
+// A service file wants silence where nothing has leaked; a person wants an answer.
+func TestCloseAnswersAPerson(t *testing.T) {
+	s := openTerminal(t, strayProgram(t), "close", "1", "--holders", "leaked")
+	s.await("nothing to do: no holder of 1 is a leaked copy")
+	if code := s.ends(); code != 0 {
+		t.Errorf("exit %d, want 0", code)
+	}
+}

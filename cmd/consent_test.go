@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"stray/inspect"
@@ -35,8 +36,12 @@ func TestConsent(t *testing.T) {
 		t.Run(fmt.Sprintf("interrupted, then %q", typed), func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
-			if err := ask(t, ctx, typed); err == nil {
-				t.Error("taken for agreement")
+			err := ask(t, ctx, typed)
+			if err == nil {
+				t.Fatal("taken for agreement")
+			}
+			if text := interrupted(ctx, err).Error(); !strings.HasPrefix(text, "nothing was done: ") {
+				t.Errorf("it says %q, and not that nothing was done", text)
 			}
 		})
 	}

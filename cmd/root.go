@@ -68,12 +68,16 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // of a command that came to end with err.
 func interrupted(ctx context.Context, err error) error {
 	cause := context.Cause(ctx).Error()
+	message := cause
+	if errors.Is(err, context.Cause(ctx)) {
+		message = err.Error() // which says more
+	}
 	code := 128 + int(unix.SIGINT)
 	if strings.HasPrefix(cause, unix.SIGTERM.String()) {
 		code = 128 + int(unix.SIGTERM)
 	}
 	var e *exitError
-	return &exitError{code: code, message: cause, told: errors.As(err, &e) && e.told}
+	return &exitError{code: code, message: message, told: errors.As(err, &e) && e.told}
 }
 
 // app is what every command takes from its surroundings.

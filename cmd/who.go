@@ -296,7 +296,7 @@ func lookupError(c *cobra.Command, err error) error {
 	var t *fdscan.TargetError
 	switch {
 	case errors.As(err, &t):
-		return usageError(instruct(c, t.Text, "unix:"+t.Text)+"\nthat finds a unix socket whose file is gone; of any other file check the path", "%s", t.Error())
+		return usageError(instruct(c, t.Text, "unix:"+t.Text)+"\nthat finds a unix socket whose file is gone; of any other file check the path\na deleted file that is still open has the path /proc/PID/fd/N: stray scan finds it (FD205)", "%s", t.Error())
 	case errors.Is(err, context.Canceled):
 		return err
 	}

@@ -140,7 +140,13 @@ func TestMemoryOfWhomMayNotBeLookedInto(t *testing.T) {
 			t.Errorf("%s: pid %d is no gap: %+v", name, role.PID, snap.Gaps)
 		}
 	}
-	snap := elsewhere{Memory: true, Targets: []string{port(own)}}.ask(t)
+	sender := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; pair name=queue ; scm web over=queue`)
+	web := sender.Socket("web")
+	snap := elsewhere{Memory: true, Targets: []string{port(web)}}.ask(t)
+	if s := socket(t, snap, web.Inode); s.KernelOwned || len(s.Holders) > 0 || snap.HoldersComplete {
+		t.Errorf("in a message: holders complete %v, %+v", snap.HoldersComplete, s)
+	}
+	snap = elsewhere{Memory: true, Targets: []string{port(own)}}.ask(t)
 	wantHolders(t, socket(t, snap, own.Inode).Holders, table(server, own.Inode)...)
 	if !snap.HoldersComplete {
 		t.Errorf("of what is one's own: %+v", snap.Gaps)

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-
 	"stray/inspect"
 	"stray/internal/wiretest"
 )

@@ -162,7 +162,14 @@ func Who(snap *fdscan.Snapshot, targets []fdscan.Target, rules []*Rule, all bool
 	}
 	a.Complete = snap.TablesComplete && (a.Verdict == Free || snap.HoldersComplete)
 	for _, t := range targets {
-		a.Binds = append(a.Binds, binds(snap, t)...)
+		for _, b := range binds(snap, t) {
+			// Targets may overlap, as 18080 and 127.0.0.1:18080 do.
+			if !slices.ContainsFunc(a.Binds, func(o BindVerdict) bool {
+				return o.Protocol == b.Protocol && o.Address == b.Address && o.Port == b.Port
+			}) {
+				a.Binds = append(a.Binds, b)
+			}
+		}
 	}
 	a.judgeShown(rules)
 	for i := range a.Findings {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"stray/inspect"
@@ -33,7 +34,7 @@ func writeMarkdown(w io.Writer, r *Result, _ Style) error {
 	fmt.Fprintf(b, "# %s\n\n%s, Linux %s, %s: %s.\n", markdownText(title), markdownText(o.Host.Name), markdownText(o.Host.Kernel),
 		o.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC"), tally(r))
 	if run := o.Run; run != nil {
-		fmt.Fprintf(b, "\n%s: exit code %d after %s, %d %s.\n", markdownText(strings.Join(run.Argv, " ")), run.ExitCode, age(run.Duration), run.Processes, plurals(run.Processes, "process", "processes"))
+		fmt.Fprintf(b, "\n%s: exit code %d after %s, %d %s.\n", markdownText(strings.Join(run.Argv, " ")), run.ExitCode, run.Duration.Round(time.Millisecond), run.Processes, plurals(run.Processes, "process", "processes"))
 	}
 	if r.Answer != nil {
 		fmt.Fprintln(b)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-
 	"stray/inspect"
 	"stray/report"
 )

@@ -42,6 +42,9 @@ func (p *page) free() {
 			if p.answer.TablesComplete {
 				why = "not every process could be looked into"
 			}
+			if t.Kind == fdscan.InodeTarget {
+				why += fileHint
+			}
 			p.say(p.paint.yellow.Sprint, t.Text+" is unknown: no holder was seen, but "+why)
 		case inspect.Held:
 		}
@@ -64,13 +67,18 @@ func (p *page) unbindable(t fdscan.Target) bool {
 	return found
 }
 
+// fileHint is for an inode that nobody holds: it may be that of a file.
+const fileHint = " (a file goes by its path)"
+
 func (p *page) freeText(t fdscan.Target) string {
 	switch t.Kind {
 	case fdscan.PortTarget:
 		return "no socket of this network namespace has it"
 	case fdscan.UnixTarget:
 		return "no socket is bound to this name"
-	case fdscan.FileTarget, fdscan.InodeTarget:
+	case fdscan.InodeTarget:
+		return "no process holds a socket or pipe of this number" + fileHint
+	case fdscan.FileTarget:
 	}
 	return "no process holds it"
 }

@@ -15,6 +15,10 @@ func (p *Plan) Foresee(s *Step) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	switch s.Method {
 	case Seal:
+		if !slices.ContainsFunc(s.Holders, func(h *fdscan.Holder) bool { return h.CloseOnExec == nil || !*h.CloseOnExec }) {
+			say("FD_CLOEXEC is set already: nothing changes")
+			return lines
+		}
 		say("the next exec in this process closes %s; until then nothing changes", s.Numbers())
 		say("a server that replaces itself by exec, on an upgrade or a reload, loses it then")
 		return lines
