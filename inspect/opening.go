@@ -155,7 +155,8 @@ func isInterpreter(f fdscan.Frame) bool {
 // version.
 var interpreters = map[string]string{
 	"python": "Python code", "libpython": "Python code", "perl": "Perl code", "libperl": "Perl code", "ruby": "Ruby code", "libruby": "Ruby code",
-	"php": "PHP code", "node": "JavaScript", "java": "Java code", "libjvm": "Java code", "bash": "a shell script", "dash": "a shell script", "busybox": "a shell script",
+	"php": "PHP code", "node": "JavaScript", "java": "Java code", "libjvm": "Java code", "bash": "a shell script", "dash": "a shell script", "busybox": "a shell script", "zsh": "a shell script", "ksh": "a shell script", "mksh": "a shell script",
+	"nodejs": "JavaScript", "deno": "JavaScript", "bun": "JavaScript", "lua": "Lua code", "luajit": "Lua code", "liblua": "Lua code",
 }
 
 // interpreted is what the module of a call interprets; "" when it is no interpreter.

@@ -15,12 +15,15 @@ const (
 	blockSize = 4 * pageSize
 	// maxBlocks bounds what is read for one stack.
 	maxBlocks = 64
+	// maxMemories is how many processes' memory is kept open.
+	maxMemories = 64
 )
 
 // memory reads the memory of one process, a block at a time.
 type memory struct {
 	root   string // of proc(5)
-	tid    int
+	file   int    // of the process; -1 when it cannot be opened
+	files  map[int]int
 	blocks []block
 	buffer [maxBlocks][]byte
 }
@@ -31,9 +34,32 @@ type block struct {
 	bytes []byte
 }
 
-func (m *memory) reset(tid int) {
-	m.tid = tid
+// reset begins with a thread of a process.
+func (m *memory) reset(pid, tid int) {
 	m.blocks = m.blocks[:0]
+	file, known := m.files[pid]
+	if !known {
+		if len(m.files) >= maxMemories {
+			m.close()
+		}
+		file = openMemory(m.root, tid)
+		m.files[pid] = file
+	}
+	m.file = file
+}
+
+// forget closes the memory of a process.
+func (m *memory) forget(pid int) {
+	if file, known := m.files[pid]; known {
+		unix.Close(file)
+		delete(m.files, pid)
+	}
+}
+
+func (m *memory) close() {
+	for pid := range m.files {
+		m.forget(pid)
+	}
 }
 
 // word returns the eight bytes at the address.
@@ -62,26 +88,31 @@ func (m *memory) fetch(address uint64) []byte {
 	}
 	// The block ends with a page.
 	into := m.buffer[n][:blockSize-address%pageSize]
-	got := readMemory(m.root, m.tid, address, into)
+	got := readFrom(m.file, address, into)
 	m.blocks = append(m.blocks, block{address, into[:got]})
 	return into[:got]
 }
 
-// readMemory reads memory of a process, and returns how many bytes it got: fewer
-// where not all is mapped.
+// openMemory opens the memory of a thread's process, what it executes now; -1 when it
+// cannot be opened.
 //
 // By the file mem of proc_pid_mem(5) it waits for no one whom the process has charged
 // with delivering its memory (userfaultfd(2)), as process_vm_readv(2) would: that may
 // be a thread which stands still, or nobody.
-func readMemory(root string, tid int, address uint64, into []byte) int {
-	fd, err := unix.Open(root+"/"+strconv.Itoa(tid)+"/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func openMemory(root string, tid int) int {
+	file, err := unix.Open(root+"/"+strconv.Itoa(tid)+"/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0
+		return -1
 	}
-	defer unix.Close(fd)
+	return file
+}
+
+// readFrom reads memory, and returns how many bytes it got: fewer where not all is
+// mapped.
+func readFrom(file int, address uint64, into []byte) int {
 	total := 0
 	for total < len(into) {
-		got, err := unix.Pread(fd, into[total:], int64(address)+int64(total))
+		got, err := unix.Pread(file, into[total:], int64(address)+int64(total))
 		if err == unix.EINTR {
 			continue
 		}
@@ -91,4 +122,11 @@ func readMemory(root string, tid int, address uint64, into []byte) int {
 		total += got
 	}
 	return total
+}
+
+// readMemory is readFrom for memory that is read once.
+func readMemory(root string, tid int, address uint64, into []byte) int {
+	file := openMemory(root, tid)
+	defer unix.Close(file)
+	return readFrom(file, address, into)
 }

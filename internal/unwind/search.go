@@ -163,6 +163,6 @@ func (l *library) code(m *module, address uint64) (code [codeSize]byte, ok bool)
 // word reads a word that is not on the stack.
 func (w *walk) word(address uint64) (uint64, bool) {
 	var b [8]byte
-	n := readMemory(w.unwinder.library.root, w.tid, address, b[:])
+	n := readFrom(w.unwinder.memory.file, address, b[:])
 	return binary.LittleEndian.Uint64(b[:]), n == len(b)
 }

@@ -64,7 +64,7 @@ type Unwinder struct {
 func New(procRoot string) *Unwinder {
 	return &Unwinder{
 		machine: machines[runtime.GOARCH],
-		memory:  memory{root: procRoot},
+		memory:  memory{root: procRoot, files: map[int]int{}},
 		spaces:  map[int]*space{},
 		library: newLibrary(procRoot),
 		seed:    maphash.MakeSeed(),
@@ -74,13 +74,19 @@ func New(procRoot string) *Unwinder {
 
 // Close closes the files of programs and libraries. Stacks can be named
 // afterwards as far as the files can be opened again, which takes another Close.
-func (u *Unwinder) Close() { u.library.close() }
+func (u *Unwinder) Close() {
+	u.library.close()
+	u.memory.close()
+}
 
-// Forget drops what is kept of the mappings of process pid. It is to be called
+// Forget drops what is kept of the memory and the mappings of process pid. It is to be called
 // when the process executes another program, and when it ends. Mappings that the
 // process adds are found without it; one that takes the place of another library,
 // which was unloaded meanwhile, is taken for that.
-func (u *Unwinder) Forget(pid int) { delete(u.spaces, pid) }
+func (u *Unwinder) Forget(pid int) {
+	delete(u.spaces, pid)
+	u.memory.forget(pid)
+}
 
 // Stack returns the stack of thread tid of process pid, which must stand still
 // (ptrace(2)) with the registers r: the innermost call first, and at most limit
@@ -89,7 +95,7 @@ func (u *Unwinder) Stack(pid, tid int, r Registers, limit int) Stack {
 	if limit <= 0 || u.machine == nil {
 		return Stack{}
 	}
-	u.memory.reset(tid)
+	u.memory.reset(pid, tid)
 	w := walk{unwinder: u, pid: pid, tid: tid, cpu: u.machine.start(r)}
 	u.calls = u.calls[:0]
 	for len(u.calls) < limit {
