@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -219,6 +220,7 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 		run.NoStacks = r.NoStacks.Error()
 	}
 	run.Directory, _ = os.Getwd()
+	run.SourceRoot = repositoryOf(run.Directory)
 	if r.Status.Signaled() {
 		run.Signal = int(r.Status.Signal())
 	}
@@ -226,6 +228,20 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 		run.LeftBehind = append(run.LeftBehind, s.Process)
 	}
 	return run
+}
+
+// repositoryOf is the nearest directory, from dir upwards, that a git repository is
+// checked out to; dir itself when there is none.
+func repositoryOf(dir string) string {
+	for d := dir; d != ""; d = filepath.Dir(d) {
+		if _, err := os.Lstat(filepath.Join(d, ".git")); err == nil {
+			return d
+		}
+		if d == filepath.Dir(d) {
+			break
+		}
+	}
+	return dir
 }
 
 // remark says on what terms the command was followed, where they are not the

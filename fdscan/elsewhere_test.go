@@ -24,6 +24,8 @@ type elsewhere struct {
 	NewPID  bool // with a /proc of its own
 	Hidepid string
 	NoKcmp  bool // kcmp(2) is refused, as in most containers
+	// Memory says that it is nobody, but may read the kernel's memory, and does.
+	Memory bool
 	// Before are commands to run first.
 	Before  []string
 	Targets []string
@@ -53,6 +55,10 @@ func (e elsewhere) ask(t *testing.T) *fdscan.Snapshot {
 	if e.NewPID {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
 		cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWNS
+	}
+	if e.Memory {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}
 	}
 	answer, err := cmd.Output()
 	if err != nil {
@@ -114,15 +120,19 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 			return nil, err
 		}
 	}
+	scanner := &fdscan.Scanner{}
+	if e.Memory {
+		scanner.Walker = fdscan.BPFWalker{ProcWalker: fdscan.ProcWalker{Root: "/proc"}, Always: true}
+	}
 	if e.Survey {
-		snap, err := (&fdscan.Scanner{}).Survey(context.Background(), fdscan.SurveyQuestion{Deep: e.Deep})
+		snap, err := scanner.Survey(context.Background(), fdscan.SurveyQuestion{Deep: e.Deep})
 		if err == nil {
 			snap.Read = nil // what the next question of this process would need
 		}
 		return snap, err
 	}
 	if e.List {
-		return (&fdscan.Scanner{}).List(context.Background(), []int{os.Getpid()})
+		return scanner.List(context.Background(), []int{os.Getpid()})
 	}
 	q := fdscan.Question{Deep: e.Deep}
 	for _, word := range e.Targets {
@@ -132,7 +142,7 @@ func answerElsewhere(text string) (*fdscan.Snapshot, error) {
 		}
 		q.Targets = append(q.Targets, target)
 	}
-	return (&fdscan.Scanner{}).Lookup(context.Background(), q)
+	return scanner.Lookup(context.Background(), q)
 }
 
 // refuse makes a system call fail with EPERM, by a seccomp(2) filter for every

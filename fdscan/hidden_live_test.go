@@ -2,6 +2,7 @@ package fdscan_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,7 +141,8 @@ func TestSecondMessageInFlightIsAGap(t *testing.T) {
 	if len(s.Holders) != 0 || s.KernelOwned || snap.HoldersComplete || !snap.TablesComplete {
 		t.Errorf("socket %+v; holders complete %v, tables complete %v", s, snap.HoldersComplete, snap.TablesComplete)
 	}
-	if len(snap.Gaps) == 0 || snap.Gaps[0].PID != role.PID || snap.Gaps[0].FD != role.Descriptor("queue").FD {
+	// Others on this machine may keep something too.
+	if !slices.ContainsFunc(snap.Gaps, func(g fdscan.Gap) bool { return g.PID == role.PID && g.FD == role.Descriptor("queue").FD }) {
 		t.Errorf("gaps %+v", snap.Gaps)
 	}
 }

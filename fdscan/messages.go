@@ -56,7 +56,10 @@ func (l *lookup) messages(ctx context.Context) (sees bool) {
 				})
 			}
 		}
-	}, func(Gap) { sees = false }) // the first walk has told of it already
+	}, func(g Gap) {
+		sees = false
+		l.gap(g)
+	})
 	if err != nil {
 		l.gap(Gap{Op: "look for messages in flight", FD: -1, Err: reason(err), Scope: ScopeHolders})
 		return false

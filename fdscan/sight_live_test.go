@@ -116,6 +116,43 @@ func TestNobodyReadsAnotherNamespaceAsText(t *testing.T) {
 	}
 }
 
+// Who may read the kernel's memory, and may not look into others, is told no more of
+// them than by a walk; and what they have is not the kernel's own.
+func TestMemoryOfWhomMayNotBeLookedInto(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedWorking(t, "BPF iterators", (fdscan.BPFWalker{ProcWalker: fdscan.ProcWalker{Root: "/proc"}}).Usable())
+	role := proctest.Start(t, `
+		listen tcp4 127.0.0.1:0 name=roots
+		exec uid=65534 { listen tcp4 127.0.0.1:0 name=own ; serve accept own }
+		serve accept roots
+	`)
+	own, server := role.Socket("own"), role.Children[0]
+	roots := role.Socket("roots")
+	for name, e := range map[string]elsewhere{"lookup": {Targets: []string{port(roots)}}, "deep": {Targets: []string{port(roots)}, Deep: true}, "survey": {Survey: true}} {
+		e.Memory = true
+		snap := e.ask(t)
+		s := socket(t, snap, roots.Inode)
+		if s.KernelOwned || slices.ContainsFunc(s.Holders, func(h *fdscan.Holder) bool { return h.Process.PID == role.PID }) || snap.HoldersComplete {
+			t.Errorf("%s: holders complete %v, %+v", name, snap.HoldersComplete, s)
+		}
+		gap := fdscan.Gap{Op: "read /proc/PID/fd", PID: role.PID, FD: -1, Err: unix.EACCES.Error(), Needs: "CAP_SYS_PTRACE", Scope: fdscan.ScopeHolders}
+		if !slices.Contains(snap.Gaps, gap) {
+			t.Errorf("%s: pid %d is no gap: %+v", name, role.PID, snap.Gaps)
+		}
+	}
+	sender := proctest.Start(t, `listen tcp4 127.0.0.1:0 name=web ; pair name=queue ; scm web over=queue`)
+	web := sender.Socket("web")
+	snap := elsewhere{Memory: true, Targets: []string{port(web)}}.ask(t)
+	if s := socket(t, snap, web.Inode); s.KernelOwned || len(s.Holders) > 0 || snap.HoldersComplete {
+		t.Errorf("in a message: holders complete %v, %+v", snap.HoldersComplete, s)
+	}
+	snap = elsewhere{Memory: true, Targets: []string{port(own)}}.ask(t)
+	wantHolders(t, socket(t, snap, own.Inode).Holders, table(server, own.Inode)...)
+	if !snap.HoldersComplete {
+		t.Errorf("of what is one's own: %+v", snap.Gaps)
+	}
+}
+
 func TestHiddenProcessesAreAGap(t *testing.T) {
 	testenv.NeedPIDNS(t)
 	for _, option := range []string{"hidepid=invisible", "hidepid=ptraceable", "hidepid=noaccess"} {

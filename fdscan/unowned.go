@@ -98,7 +98,11 @@ func (l *lookup) keptUnseen() (found bool) {
 		return true
 	}
 	for _, pid := range pids {
-		if !l.withRing[pid] && l.mapsRing(pid) {
+		switch maps, err := l.mapsRing(pid); {
+		case isRefusal(err):
+			found = true
+			l.gap(processGap("read "+l.path("PID/maps"), pid, err))
+		case maps && !l.withRing[pid]:
 			found = true
 			l.gap(Gap{Op: "read io_uring", PID: pid, FD: -1, Err: "an instance without a descriptor may keep files", Scope: ScopeHolders})
 		}
@@ -114,12 +118,12 @@ func (l *lookup) keptUnseen() (found bool) {
 }
 
 // mapsRing reports whether a process has an io_uring instance in its memory.
-func (l *lookup) mapsRing(pid int) (maps bool) {
-	_ = eachLine(l.path(strconv.Itoa(pid), "maps"), func(line []byte) error {
+func (l *lookup) mapsRing(pid int) (maps bool, err error) {
+	err = eachLine(l.path(strconv.Itoa(pid), "maps"), func(line []byte) error {
 		maps = maps || bytes.HasSuffix(line, []byte(" anon_inode:[io_uring]"))
 		return nil
 	})
-	return maps
+	return maps, err
 }
 
 // callOnClosed returns the name of the system call on a descriptor that a

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"os"
-	"slices"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -16,9 +16,10 @@ import (
 )
 
 // BPFWalker reads descriptor tables from the kernel's memory (bpfiter), and by its
-// ProcWalker where that is refused, or would not pay. It sees what the walk sees,
-// and the tables of processes that may not be looked into besides. A question about
-// files, or about some processes only, is for the walk.
+// ProcWalker where that is refused, or would not pay. It tells what the walk tells:
+// of a process that may not be looked into a gap, since nothing else could be read
+// of what it has; but that only if it has what is wanted. A question about files, or
+// about some processes only, is for the walk.
 type BPFWalker struct {
 	ProcWalker
 	// Always has it tried where it would not pay.
@@ -34,8 +35,19 @@ func (b BPFWalker) Walk(ctx context.Context, w Want, found func(Ref), gap func(G
 	if err != nil {
 		return b.ProcWalker.Walk(ctx, w, found, gap)
 	}
+	names := b.namer()
+	refused := map[int]bool{} // pids that were asked
 	for _, r := range refs {
-		found(r)
+		if _, asked := refused[r.PID]; !asked {
+			_, err := names.readlink(r.PID, r.TID, uint32(r.FD))
+			refused[r.PID] = isRefusal(err)
+			if refused[r.PID] {
+				gap(names.refusal(r.PID, err))
+			}
+		}
+		if !refused[r.PID] {
+			found(r)
+		}
 	}
 	return ctx.Err()
 }
@@ -58,12 +70,12 @@ func (b BPFWalker) Tables(ctx context.Context, found func(Filled), gap func(Gap)
 	return ctx.Err()
 }
 
-// Usable tries whether tables can be read without a walk. The error says why not.
+// Usable tries whether all tables can be read without a walk. The error says why not.
 func (b BPFWalker) Usable() error {
 	if err := b.permitted(); err != nil {
 		return err
 	}
-	return bpfiter.Look(bpfiter.Query{}, func(*bpfiter.Record) {})
+	return bpfiter.Look(bpfiter.Query{Everything: true}, func(*bpfiter.Record) {})
 }
 
 // pays reports that a walk would take longer than the making of a program: 3 ms,
@@ -121,21 +133,18 @@ func (b BPFWalker) permitted() error {
 // look finds the descriptors that are wanted.
 func (b BPFWalker) look(w Want) (refs []Ref, err error) {
 	q := bpfiter.Query{Sockets: w.AllSockets, Rings: w.Rings, Room: len(w.Sockets) + len(w.Pipes)}
+	if w.AllSockets {
+		q.Room = b.openFiles()
+	}
 	for inode := range w.Sockets {
 		q.Inodes = append(q.Inodes, inode)
 	}
 	for inode := range w.Pipes {
 		q.Inodes = append(q.Inodes, inode)
 	}
-	threads := threadTables{}
+	threads := map[tableID][]Ref{} // of those that share a table the last one's
 	err = bpfiter.Look(q, func(r *bpfiter.Record) {
 		ref := Ref{PID: r.PID(), TID: r.TID(), FD: int(r.FD), Via: ViaTable}
-		if ref.TID != 0 {
-			ref.Via = ViaThread
-			if !threads.isNew(ref.PID, ref.TID) {
-				return
-			}
-		}
 		wanted := false
 		switch r.Class {
 		case bpfiter.Socket:
@@ -148,57 +157,57 @@ func (b BPFWalker) look(w Want) (refs []Ref, err error) {
 			ref.Kind = RefRing
 			wanted = w.Rings
 		}
-		if wanted {
+		switch id := (tableID{ref.PID, r.Name}); {
+		case !wanted:
+		case ref.TID == 0:
 			refs = append(refs, ref)
+		default:
+			ref.Via = ViaThread
+			if same := threads[id]; len(same) > 0 && same[0].TID != ref.TID {
+				threads[id] = same[:0] // that thread may have ended
+			}
+			threads[id] = append(threads[id], ref)
 		}
 	})
+	for _, of := range threads {
+		refs = append(refs, of...)
+	}
 	return refs, err
 }
 
-// threadTables are, by process, the threads whose own tables were met.
-type threadTables map[int][]int
-
-// isNew reports whether tid is of no table that another thread of the process had.
-func (t threadTables) isNew(pid, tid int) bool {
-	tids := t[pid]
-	if slices.Contains(tids, tid) {
-		return true
-	}
-	if same, _ := sameTable(tids, tid); same {
-		return false
-	}
-	t[pid] = append(tids, tid)
-	return true
+// tableID tells the tables of one process apart.
+type tableID struct {
+	pid int
+	at  uint64
 }
 
 // lookAtAll reads all tables.
 func (b BPFWalker) lookAtAll() (tables []Filled, gaps []Gap, err error) {
-	names := &namer{
-		root: b.Root, link: make([]byte, unix.PathMax), known: map[nameKey]Entry{},
-		survey:  surveyShard{seed: maphash.MakeSeed(), named: map[string]uint8{}},
-		regular: kindIndex("/"), socket: kindIndex("socket:["), pipe: kindIndex("pipe:["),
-	}
-	type table struct {
-		pid int
-		id  uint64
-	}
-	met := map[table]bool{} // of threads
-	passed := false         // whether the records are of a table that is passed over
+	names := b.namer()
+	met := map[tableID]bool{}
+	passed := false // whether the records are of a table that is passed over
 	err = bpfiter.Look(bpfiter.Query{Everything: true, Room: b.openFiles()}, func(r *bpfiter.Record) {
-		switch t := (table{r.PID(), r.ID}); {
-		case r.Class == bpfiter.Void, r.Class == bpfiter.Table && met[t]:
-			passed = true
-		case r.Class == bpfiter.Table:
-			passed = false
-			if r.TID() != 0 {
+		if r.Class == bpfiter.Table || r.Class == bpfiter.Void {
+			t := tableID{r.PID(), r.ID}
+			if passed = r.Class == bpfiter.Void || met[t]; !passed {
 				met[t] = true
+				tables = append(tables, Filled{PID: r.PID(), TID: r.TID(), Entries: make([]Entry, 0, r.FD)})
 			}
-			tables = append(tables, Filled{PID: r.PID(), TID: r.TID(), Entries: make([]Entry, 0, r.FD)})
-		case !passed:
-			last := &tables[len(tables)-1]
-			if e, open := names.entry(last, r); open {
-				last.Entries = append(last.Entries, e)
+			return
+		}
+		if passed {
+			return
+		}
+		last := &tables[len(tables)-1]
+		if len(last.Entries) == 0 {
+			if _, err := names.readlink(last.PID, last.TID, r.FD); isRefusal(err) {
+				names.gaps = append(names.gaps, names.refusal(last.PID, err))
+				tables, passed = tables[:len(tables)-1], true
+				return
 			}
+		}
+		if e, open := names.entry(last, r); open {
+			last.Entries = append(last.Entries, e)
 		}
 	})
 	return tables, names.gaps, err
@@ -221,6 +230,14 @@ type namer struct {
 	link                  []byte
 	known                 map[nameKey]Entry
 	regular, socket, pipe uint8
+}
+
+func (b BPFWalker) namer() *namer {
+	return &namer{
+		root: b.Root, link: make([]byte, unix.PathMax), known: map[nameKey]Entry{},
+		survey:  surveyShard{seed: maphash.MakeSeed(), named: map[string]uint8{}},
+		regular: kindIndex("/"), socket: kindIndex("socket:["), pipe: kindIndex("pipe:["),
+	}
 }
 
 // nameKey is the same for descriptors whose links begin alike.
@@ -253,7 +270,7 @@ func (n *namer) entry(f *Filled, r *bpfiter.Record) (e Entry, open bool) {
 		e.kind, e.flags = like.kind, like.flags
 		return e, true
 	}
-	link, err := n.readlink(f, r)
+	link, err := n.readlink(f.PID, f.TID, r.FD)
 	if err != nil {
 		if !gone(err) {
 			e.kind = kindIndex("") // it is there all the same
@@ -283,12 +300,17 @@ func isNamed(r *bpfiter.Record, link []byte) bool {
 	return false
 }
 
+// refusal is the gap of a process that may not be looked into: as the walk has it.
+func (n *namer) refusal(pid int, err error) Gap {
+	return processGap("read "+filepath.Join(n.root, "PID/fd"), pid, err)
+}
+
 // readlink reads the link of a descriptor.
-func (n *namer) readlink(f *Filled, r *bpfiter.Record) ([]byte, error) {
-	path := n.root + "/" + strconv.Itoa(f.PID)
-	if f.TID != 0 {
-		path += "/task/" + strconv.Itoa(f.TID)
+func (n *namer) readlink(pid, tid int, fd uint32) ([]byte, error) {
+	path := n.root + "/" + strconv.Itoa(pid)
+	if tid != 0 {
+		path += "/task/" + strconv.Itoa(tid)
 	}
-	length, err := unix.Readlink(path+"/fd/"+strconv.Itoa(int(r.FD)), n.link)
+	length, err := unix.Readlink(path+"/fd/"+strconv.Itoa(int(fd)), n.link)
 	return n.link[:max(0, length)], err
 }

@@ -35,8 +35,9 @@ type Run struct {
 	// asked for.
 	Stacks   bool
 	NoStacks string
-	// Directory is the working directory of the command.
-	Directory string
+	// Directory is the working directory of the command, and SourceRoot that of the
+	// repository which it is in: what reads reports names files from there.
+	Directory, SourceRoot string
 	// OpenAtExit: what is open when a process ends is an error.
 	OpenAtExit bool
 	Crossings  []*fdscan.Crossing

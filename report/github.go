@@ -21,7 +21,7 @@ var _ = register(&Format{
 			for _, n := range f.Next {
 				lines = append(lines, "next: "+n)
 			}
-			annotate(b, githubLevel(f.Severity), githubPlace(&f, r.directory()), f.Rule.ID+" "+f.Rule.Name, lines...)
+			annotate(b, githubLevel(f.Severity), githubPlace(&f, r.sourceRoot()), f.Rule.ID+" "+f.Rule.Name, lines...)
 		}
 		for _, l := range uncheckedLines(r.Outcome.NotEvaluated) {
 			annotate(b, "warning", "", uncheckedWords(r.Answer), l.String())

@@ -15,7 +15,7 @@ var _ = register(&Format{
 		for i, print := range numbered(r.Outcome.Findings) {
 			f := r.Outcome.Findings[i]
 			issue := newGitlabIssue(f.Rule.ID+" "+f.Message, f.Rule.ID+" "+f.Rule.Name, print, gitlabSeverity(f.Severity), programPath(f.Process))
-			if file, line, ok := f.Source(r.directory()); ok {
+			if file, line, ok := f.Source(r.sourceRoot()); ok {
 				issue.Location.Path, issue.Location.Lines.Begin = Printable(file), line
 			}
 			issues = append(issues, issue)

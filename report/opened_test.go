@@ -49,7 +49,7 @@ func followed() *report.Result {
 		}}
 	}
 	run := &inspect.Run{
-		Argv: []string{"make", "test"}, Duration: time.Second, Processes: 7, Stacks: true, Directory: "/work/repo",
+		Argv: []string{"make", "test"}, Duration: time.Second, Processes: 7, Stacks: true, Directory: "/work/repo", SourceRoot: "/work/repo",
 		Crossings: []*fdscan.Crossing{
 			crossing(3, original), crossing(4, &fdscan.Opening{Call: "dup", Program: "server", Stack: original.Stack[3:5], Of: original}),
 			crossing(5, hostile), crossing(6, nil),

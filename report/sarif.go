@@ -26,7 +26,7 @@ const sarifSchema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/
 // rootBase is the name of the directory that paths are relative to.
 const rootBase = "ROOT"
 
-// sourceBase is the name of the working directory of a command that was followed.
+// sourceBase is the name of the directory that files of source are relative to.
 const sourceBase = "SRCROOT"
 
 // What a run notifies of, besides results.
@@ -57,18 +57,18 @@ func newSarifRun(r *Result) sarifRun {
 		ColumnKind: "unicodeCodePoints",
 		Results:    []sarifResult{},
 	}
-	if o.Run != nil && o.Run.Stacks && o.Run.Directory != "" {
-		run.Bases[sourceBase] = sarifArtifact{URI: "file://" + pathURI(strings.TrimSuffix(o.Run.Directory, "/")) + "/"}
+	if root := r.sourceRoot(); root != "" && o.Run.Stacks {
+		run.Bases[sourceBase] = sarifArtifact{URI: "file://" + pathURI(strings.TrimSuffix(root, "/")) + "/"}
 	}
 	// Those that were known before are numbered first: a new one that is equal
 	// has to be new to the reader.
 	suppressed := list(o.Suppressed, func(s inspect.Suppressed) inspect.Finding { return s.Finding })
 	prints := numbered(slices.Concat(suppressed, o.Findings))
 	for i, f := range o.Findings {
-		run.Results = append(run.Results, newSarifResult(f, r.directory(), rules, prints[len(suppressed)+i]))
+		run.Results = append(run.Results, newSarifResult(f, r.sourceRoot(), rules, prints[len(suppressed)+i]))
 	}
 	for i, f := range suppressed {
-		result := newSarifResult(f, r.directory(), rules, prints[i])
+		result := newSarifResult(f, r.sourceRoot(), rules, prints[i])
 		reason := "in the baseline"
 		if s := o.Suppressed[i]; s.By == inspect.ByIgnore {
 			reason = Printable(s.Reason)

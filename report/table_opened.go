@@ -38,6 +38,14 @@ func (r *Result) directory() string {
 	return r.Outcome.Run.Directory
 }
 
+// sourceRoot is what the files of annotations are relative to; "" for nothing.
+func (r *Result) sourceRoot() string {
+	if r.Outcome.Run == nil {
+		return ""
+	}
+	return r.Outcome.Run.SourceRoot
+}
+
 func (p *page) directory() string { return (&Result{Outcome: p.outcome}).directory() }
 
 // stackLine is one call of a stack.

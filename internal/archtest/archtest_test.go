@@ -29,13 +29,14 @@ var floors = map[string][]string{
 	"inspect":           {"fdscan"},
 	"inspect/fdtest":    {},
 	"internal/act":      {"fdscan", "internal/tracee", "internal/sockdiag"},
-	"internal/follow":   {"fdscan", "internal/tracee", "internal/unwind"},
+	"internal/follow":   {"fdscan", "internal/patience", "internal/tracee", "internal/unwind"},
 	"fdscan":            {"internal/bpfiter", "internal/sockdiag", "internal/osthread"},
 	"internal/bpfiter":  {},
 	"internal/sockdiag": {"internal/osthread"},
 	"internal/osthread": {},
+	"internal/patience": {},
 	"internal/tracee":   {"internal/osthread"},
-	"internal/unwind":   {},
+	"internal/unwind":   {"internal/patience"},
 }
 
 // workshops are packages for tests, measurements and demonstrations: no floor

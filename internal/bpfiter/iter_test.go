@@ -3,6 +3,7 @@ package bpfiter_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -165,6 +166,36 @@ func TestLookFindsRoom(t *testing.T) {
 	if n := missing(found); err != nil || n > 0 {
 		t.Errorf("of the sockets that are wanted, %d are missing (%v)", n, err)
 	}
+}
+
+// The kernel gives up the check of a program when a signal comes, and the runtime has
+// many to send.
+func TestLookAmongSignals(t *testing.T) {
+	testenv.NeedRoot(t)
+	look := func() error { return bpfiter.Look(bpfiter.Query{Everything: true}, func(*bpfiter.Record) {}) }
+	testenv.NeedWorking(t, "BPF iterators", look())
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tid, stop, stopped := unix.Gettid(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
+			}
+		}
+	}()
+	for range 20 {
+		if err := look(); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
 }
 
 func TestLookWithoutCapabilities(t *testing.T) {

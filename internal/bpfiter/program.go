@@ -54,7 +54,8 @@ type Record struct {
 	ID uint64
 	// Key and Name are the same for descriptors whose links in /proc begin
 	// alike; Name is how the name of the file begins, of 8 bytes at most. Of a
-	// look for some sockets, Key is the pid and, above it, the tid.
+	// look for some sockets, Key is the pid and, above it, the tid, and Name is
+	// the same for one table.
 	Key, Name uint64
 	FD        uint32 // of a Table, how many descriptors it has
 	Class     Class
@@ -462,10 +463,11 @@ func (b *builder) write(w whatIsWanted) {
 	b.imm(add, r1, 1)
 	b.storeControl(controlNext, r1, r2)
 	b.lookUp("advance")
-	for i, slot := range []int16{stackID, stackKey, stackName} {
-		if slot == stackKey && !w.everything {
-			slot = stackIDs
-		}
+	fields := [...]int16{stackID, stackKey, stackName}
+	if !w.everything {
+		fields = [...]int16{stackID, stackIDs, stackFiles}
+	}
+	for i, slot := range fields {
 		b.load(word64, r1, r10, slot)
 		b.store(word64, r0, int16(8*i), r1)
 	}
@@ -514,6 +516,8 @@ func (b *builder) end(w whatIsWanted) {
 	b.load(word64, r1, r10, stackFiles)
 	b.jumpIfReg(r7, equal, r1, "the same")
 	b.imm(mov, r9, int32(Void))
+	b.imm(mov, r1, 0)
+	b.storeControl(controlLast, r1, r2) // other threads may have it still
 	b.jumpIf(r7, equal, 0, "the same")
 	b.loadControl(r1, controlTorn)
 	b.imm(add, r1, 1)

@@ -1,6 +1,7 @@
 package bpfiter
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"unsafe"
@@ -66,7 +67,31 @@ func loadIterator(name string, program []instruction, function uint32) (fd int, 
 		program: uint64(uintptr(unsafe.Pointer(&program[0]))), license: uint64(uintptr(unsafe.Pointer(&license[0]))),
 	}
 	copy(attr.name[:len(attr.name)-1], name)
+	release, err := holdSignals()
+	if err != nil {
+		return -1, err
+	}
+	defer release()
 	return bpf(progLoad, &attr, "load a program")
+}
+
+// holdSignals keeps signals from the calling thread until release is called. At any
+// of them the kernel gives up the check of a program (EAGAIN), which takes as long as
+// it is between two by which the runtime asks a thread to yield.
+func holdSignals() (release func(), err error) {
+	runtime.LockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = math.MaxUint64
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		runtime.UnlockOSThread()
+		return nil, os.NewSyscallError("rt_sigprocmask", err)
+	}
+	return func() {
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+		runtime.UnlockOSThread()
+	}, nil
 }
 
 // createIterator makes a file whose reading runs a program.

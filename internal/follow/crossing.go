@@ -122,10 +122,12 @@ func isSocket(e entry) bool { return strings.HasPrefix(e.link, "socket:[") }
 // commands, as git(1) does: then no other program has got anything. A file as
 // the first argument is what an interpreter executes, which is another program.
 func (t *tree) isOwnCommand(before, now *image) bool {
-	if len(now.argv) < 2 || !word().MatchString(now.argv[1]) || !sameProgram(before.exe, now.exe) {
+	if len(now.argv) < 2 || !word().MatchString(now.argv[1]) {
 		return false
 	}
-	return unix.Access(t.path(now.pid, "cwd/"+now.argv[1]), unix.F_OK) != nil
+	return t.finds(func() bool {
+		return sameProgram(before.exe, now.exe) && unix.Access(t.path(now.pid, "cwd/"+now.argv[1]), unix.F_OK) != nil
+	})
 }
 
 // sameProgram reports whether two paths lead to one program: to one file, or to

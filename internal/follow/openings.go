@@ -2,6 +2,7 @@ package follow
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"os"
 	"strconv"
@@ -87,16 +88,20 @@ func (t *tree) openedBy(p *process, tid int, e entry) *opening {
 	}
 	m := p.openings.made[e.fd]
 	switch {
-	case m.by == nil, m.link == e.link:
+	case m.by == nil, m.link == e.link && e.link != pidfd:
 	case m.file == file{} || m.file != t.file(p.pid, tid, e): // and not only renamed or removed
 		return nil
 	}
 	return m.by
 }
 
+// pidfd is the link of all pidfds. By clone(2) they come unseen, under numbers that
+// others had; since Linux 6.9 each process has a file of its own for them.
+const pidfd = "anon_inode:[pidfd]"
+
 // file is the file that an entry leads to, if it has a name.
 func (t *tree) file(pid, tid int, e entry) file {
-	if !strings.HasPrefix(e.link, "/") {
+	if !strings.HasPrefix(e.link, "/") && e.link != pidfd {
 		return file{}
 	}
 	name := t.path(pid, "task/"+strconv.Itoa(cmp.Or(tid, pid))+"/fd/"+strconv.Itoa(e.fd))
@@ -184,19 +189,16 @@ func (t *tree) name() {
 	t.toName = nil
 }
 
-// checkCalls notes a program whose calls the filter does not see.
+// checkCalls notes a program whose calls the filter does not see: one of 32 bits. That
+// is told by its auxiliary vector, since to open its file takes whoever serves the file
+// system (FUSE), who may stand still.
 func (t *tree) checkCalls(i *image) {
 	if t.unwinder == nil || t.foreign != nil {
 		return
 	}
-	const class, bits32 = 4, 1 // EI_CLASS, ELFCLASS32
-	file, err := os.Open(t.path(i.pid, "exe"))
-	if err != nil {
-		return
-	}
-	defer file.Close()
-	var ident [16]byte
-	if _, err := file.ReadAt(ident[:], 0); err == nil && ident[class] == bits32 {
+	// The entries are two words, and the first one's value is not zero.
+	vector, err := os.ReadFile(t.path(i.pid, "auxv"))
+	if err == nil && len(vector) >= 8 && binary.LittleEndian.Uint32(vector[4:]) != 0 {
 		t.foreign = t.process(i)
 	}
 }

@@ -97,11 +97,15 @@ func TestOpenings(t *testing.T) {
 		},
 		"reused":  {"crossed 3: openat open_file<main", "open 3: openat open_file<main"},
 		"unseen":  {"crossed 5: unknown", "open 3: socketpair main", "open 5: unknown"},
+		"process": {"crossed 5: unknown", "open 3: socketpair main"},
 		"removed": {"crossed 3: openat open_file<main", "open 3: openat open_file<main"},
 		"renamed": {"crossed 3: openat open_file<main", "open 3: openat open_file<main"},
 		"behind":  {"left 5: socket open_listener<open_backend<main"},
 	} {
 		t.Run(way, func(t *testing.T) {
+			if way == "process" {
+				testenv.NeedKernel(t, 6, 9)
+			}
 			run := start(t, follow.Options{Stacks: true}, program, way, filepath.Join(t.TempDir(), "file"))
 			equal(t, "openings", want, openings(t, run, program, "opens.c"))
 			if run.Status.ExitStatus() != 0 || !run.Stacks || run.Foreign != nil || len(run.Unread) > 0 {

@@ -71,6 +71,10 @@ func (t *tree) isReadScript(p *process, e entry) bool {
 		return false
 	}
 	name := t.path(p.pid, "fd/"+strconv.Itoa(e.fd))
+	return t.finds(func() bool { return beginsAsScript(name) })
+}
+
+func beginsAsScript(name string) bool {
 	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
 		return false // to open a device can do things
 	}
@@ -133,8 +137,10 @@ func (t *tree) isShell(i *image) bool {
 	if len(i.argv) == 0 || !strings.HasSuffix(path.Base(i.argv[0]), "sh") {
 		return false
 	}
-	exe, err := os.Stat(i.exe)
-	return err == nil && slices.ContainsFunc(t.shells(), func(shell os.FileInfo) bool { return os.SameFile(shell, exe) })
+	return t.finds(func() bool {
+		exe, err := os.Stat(i.exe)
+		return err == nil && slices.ContainsFunc(t.shells(), func(shell os.FileInfo) bool { return os.SameFile(shell, exe) })
+	})
 }
 
 // shells returns the programs that shells(5) lists, and what system(3) runs.

@@ -7,11 +7,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"stray/fdscan"
+	"stray/internal/patience"
 	"stray/internal/unwind"
 )
 
@@ -49,6 +49,8 @@ type tree struct {
 	toName   []*opening
 	// foreign is the first program whose calls the filter does not see.
 	foreign *fdscan.Process
+	// silent: a file system has not answered.
+	silent bool
 	// shells are the programs that are shells, read when they are asked for.
 	shells func() []os.FileInfo
 }
@@ -87,31 +89,6 @@ const (
 	no
 	yes
 )
-
-// image is a program that has been executed, in the process that did and in the
-// copies that this has made of itself.
-type image struct {
-	pid  int
-	comm string
-	exe  string
-	argv []string
-	// full is all that is known of the process; nil until it is asked for, and
-	// then what is left to be read.
-	full *fdscan.Process
-	// received is what came across the exec. Of that, carried was not meant for
-	// the program: what it passes on of it is not its fault.
-	received, carried table
-	// named are the descriptors that its arguments or environment name; nil until
-	// it is asked for.
-	named map[int]string
-	// got is what of received is told of.
-	got []got
-	// forked: a copy has been made of it. script is what it interpreted then.
-	forked bool
-	script string
-	// leaks are what is known of its descriptors that have crossed an exec.
-	leaks map[entry]*leak
-}
 
 func newTree(root string, reader *fdscan.Reader) *tree {
 	t := &tree{
@@ -321,103 +298,6 @@ func (t *tree) Ended(pid int) {
 	}
 }
 
-// reap reaps what has ended under parents that have ended without having waited
-// for it: that falls to the caller, as the subreaper. What is followed still is
-// left alone: its end has yet to be told.
-func (t *tree) reap() {
-	for _, child := range t.children(os.Getpid()) {
-		if slices.Contains(t.strangers, child) || t.processes[child] != nil {
-			continue
-		}
-		if strings.Contains(t.status(child), "\nTracerPid:\t0\n") {
-			unix.Wait4(child, nil, unix.WNOHANG, nil)
-		}
-	}
-}
-
-// unfollowed returns the living descendants of this process that nobody follows,
-// since they were made with CLONE_UNTRACED, once the patience is over.
-func (t *tree) unfollowed(patience time.Duration, hurried func() bool) []int {
-	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
-		t.reap()
-		left := t.untraced(os.Getpid())
-		if len(left) == 0 || !time.Now().Before(deadline) || hurried() {
-			return left
-		}
-	}
-}
-
-// untraced returns the descendants of a process that have no tracer, without those
-// of strangers.
-func (t *tree) untraced(pid int) (found []int) {
-	for _, child := range t.children(pid) {
-		if slices.Contains(t.strangers, child) {
-			continue
-		}
-		if t.processes[child] == nil && t.isUntraced(child) {
-			found = append(found, child)
-		}
-		found = append(found, t.untraced(child)...)
-	}
-	return found
-}
-
-// isUntraced reports a process without a tracer that is no zombie.
-func (t *tree) isUntraced(pid int) bool {
-	text, err := os.ReadFile(t.path(pid, "status"))
-	return err == nil && bytes.Contains(text, []byte("\nTracerPid:\t0\n")) && !bytes.Contains(text, []byte("\nState:\tZ"))
-}
-
-// children returns the children of all threads of a process. It needs
-// CONFIG_PROC_CHILDREN, which every distribution has.
-func (t *tree) children(pid int) (children []int) {
-	tasks, err := os.ReadDir(t.path(pid, "task"))
-	if err != nil {
-		return nil
-	}
-	for _, task := range tasks {
-		text, _ := os.ReadFile(t.path(pid, "task/"+task.Name()+"/children"))
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				children = append(children, child)
-			}
-		}
-	}
-	return children
-}
-
-// readImage reads what a process runs.
-func (t *tree) readImage(pid int) *image {
-	const mostArguments = 64 << 10
-	i := &image{pid: pid}
-	if text, err := os.ReadFile(t.path(pid, "comm")); err == nil {
-		i.comm = strings.TrimSuffix(string(text), "\n")
-	}
-	i.exe, _ = os.Readlink(t.path(pid, "exe"))
-	i.exe = strings.TrimSuffix(i.exe, " (deleted)")
-	if text, err := os.ReadFile(t.path(pid, "cmdline")); err == nil && len(text) > 0 {
-		text = text[:min(len(text), mostArguments)]
-		i.argv = strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
-	}
-	return i
-}
-
-// process returns all that is known of the process that executed the image. What
-// has ended meanwhile is known by what was read when it did.
-func (t *tree) process(i *image) *fdscan.Process {
-	if i.full != nil {
-		return i.full
-	}
-	if p := t.processes[i.pid]; p != nil && p.image == i {
-		if full, err := t.reader.Process(i.pid); err == nil {
-			i.full = full
-			return full
-		}
-	}
-	i.full = &fdscan.Process{PID: i.pid, NSPIDs: []int{i.pid}, Comm: i.comm, Exe: i.exe, Cmdline: i.argv}
-	return i.full
-}
-
 // unread notes that a table may not be read, once for each reason.
 func (t *tree) unread(pid int, err error) {
 	if err == nil {
@@ -435,14 +315,28 @@ func (t *tree) checkPrivilege(i *image) {
 	if !t.watchPrivilege || t.unprivileged != nil {
 		return
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(t.path(i.pid, "exe"), &st); err != nil {
-		return
-	}
-	capabilities, _ := unix.Getxattr(t.path(i.pid, "exe"), "security.capability", nil)
-	if capabilities > 0 || st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid() {
+	exe := t.path(i.pid, "exe")
+	if t.finds(func() bool {
+		var st unix.Stat_t
+		if err := unix.Stat(exe, &st); err != nil {
+			return false
+		}
+		capabilities, _ := unix.Getxattr(exe, "security.capability", nil)
+		return capabilities > 0 || st.Mode&unix.S_ISUID != 0 && int(st.Uid) != unix.Geteuid() || st.Mode&unix.S_ISGID != 0 && int(st.Gid) != unix.Getegid()
+	}) {
 		t.unprivileged = t.process(i)
 	}
+}
+
+// finds asks something of files. Where the answer is to come from a process that stands
+// still (FUSE) it is no, and nothing more is asked.
+func (t *tree) finds(question func() bool) bool {
+	if t.silent {
+		return false
+	}
+	found, ok := patience.Within(question, func(bool) {})
+	t.silent = !ok
+	return found
 }
 
 // writes reports whether a descriptor can be written to.

@@ -1,7 +1,6 @@
 package tracee
 
 import (
-	"encoding/binary"
 	"slices"
 	"unsafe"
 
@@ -105,26 +104,25 @@ type calling struct {
 	arguments [6]uint64
 }
 
-// beginning returns what a thread that the filter has stopped is about to do.
-func beginning(tid int) (c calling, ok bool) {
-	// struct ptrace_syscall_info of <linux/ptrace.h> (Linux 5.3), for
-	// PTRACE_SYSCALL_INFO_SECCOMP.
-	var info struct {
-		operation           uint8
-		_                   [3]byte
-		architecture        uint32
-		instruction, stack  uint64
-		number              uint64
-		arguments           [6]uint64
-		filterData, _unused uint32
-	}
-	const bySeccomp = 3 // PTRACE_SYSCALL_INFO_SECCOMP
-	err := ptracePointer(unix.PTRACE_GET_SYSCALL_INFO, tid, unsafe.Sizeof(info), unsafe.Pointer(&info))
-	if err != nil || info.operation != bySeccomp || info.architecture != auditArchitecture {
-		return c, false
-	}
-	c = calling{creatorOf(info.number, info.arguments), info.arguments}
-	return c, c.creator != nil
+// bySeccomp is the operation of a syscallInfo at a filter's stop.
+const bySeccomp = 3 // PTRACE_SYSCALL_INFO_SECCOMP
+
+// syscallInfo is struct ptrace_syscall_info of <linux/ptrace.h>, as it is for
+// PTRACE_SYSCALL_INFO_SECCOMP.
+type syscallInfo struct {
+	operation          uint8
+	_                  [3]byte
+	architecture       uint32
+	instruction, stack uint64
+	number             uint64
+	arguments          [6]uint64
+	filterData, _      uint32
+}
+
+// callInfo is PTRACE_GET_SYSCALL_INFO of a stopped thread (Linux 5.3).
+func callInfo(tid int) (info syscallInfo, err error) {
+	err = ptracePointer(unix.PTRACE_GET_SYSCALL_INFO, tid, unsafe.Sizeof(info), unsafe.Pointer(&info))
+	return info, err
 }
 
 // end returns what a call has made, at its end; not ok when it has failed.
@@ -146,11 +144,12 @@ func (c calling) end(tid int) (made Creation, ok bool) {
 		ok = made.Of == made.FDs[0] // dup2(2) of a descriptor onto itself does nothing
 		return made, !ok
 	case aPair:
-		var two [8]byte
-		if !readMemory(tid, c.arguments[c.argument], two[:]) {
+		// Two int are a word. By peek nobody is waited for who delivers memory.
+		two, err := peek(tid, uintptr(c.arguments[c.argument]))
+		if err != nil {
 			return made, false
 		}
-		made.FDs = []int{int(int32(binary.NativeEndian.Uint32(two[:]))), int(int32(binary.NativeEndian.Uint32(two[4:])))}
+		made.FDs = []int{int(int32(two)), int(int32(two >> 32))}
 	}
 	return made, true
 }

@@ -22,3 +22,21 @@ var legacyCreators = []creator{
 func (r *registers) returned() int64 { return int64(r.Rax) }
 
 func (r *registers) unwinding() Registers { return Registers{PC: r.Rip, SP: r.Rsp, FP: r.Rbp} }
+
+// setFirstArgument changes the first argument of a call at its beginning.
+func (t *thread) setFirstArgument(value uint64) {
+	var r registers
+	if t.readRegisters(&r) == nil && r.native() {
+		r.Rdi = value
+		t.writeRegisters(&r)
+	}
+}
+
+// refuse makes a call fail with ENOSYS at its beginning.
+func (t *thread) refuse() {
+	var r registers
+	if t.readRegisters(&r) == nil {
+		r.Orig_rax, r.Rax = noCall, errnoResult(unix.ENOSYS)
+		t.writeRegisters(&r)
+	}
+}

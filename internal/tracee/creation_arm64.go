@@ -16,3 +16,21 @@ func (r *registers) unwinding() Registers {
 	const framePointer, linkRegister = 29, 30
 	return Registers{PC: r.Pc, SP: r.Sp, FP: r.Regs[framePointer], LR: r.Regs[linkRegister]}
 }
+
+// setFirstArgument changes the first argument of a call at its beginning.
+func (t *thread) setFirstArgument(value uint64) {
+	var r registers
+	if t.readRegisters(&r) == nil && r.native() {
+		r.Regs[0] = value
+		t.writeRegisters(&r)
+	}
+}
+
+// refuse makes a call fail with ENOSYS at its beginning.
+func (t *thread) refuse() {
+	var r registers
+	if t.readRegisters(&r) == nil && r.native() && t.writeCall(noCall) == nil {
+		r.Regs[0] = errnoResult(unix.ENOSYS)
+		t.writeRegisters(&r)
+	}
+}

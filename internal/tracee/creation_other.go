@@ -13,3 +13,6 @@ func (r *registers) returned() int64      { return -1 }
 func (r *registers) unwinding() Registers { return Registers{} }
 
 func (t *thread) readRegisters(r *registers) error { return unix.ENOSYS }
+
+func (t *thread) setFirstArgument(uint64) {}
+func (t *thread) refuse()                 {}

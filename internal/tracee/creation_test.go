@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -230,5 +231,27 @@ os._exit(len(seen))
 	accepted := slices.ContainsFunc(d.created(), func(line string) bool { return strings.HasPrefix(line, "accept4 makes ") })
 	if end.Status.ExitStatus() != 20 || !accepted {
 		t.Errorf("status %#x, accepted %v", uint32(end.Status), accepted)
+	}
+}
+
+// What a command does with clone(2) and with filters of its own ends as it does
+// when nobody follows it.
+func TestFollowCallsAsBefore(t *testing.T) {
+	filtered := program(t, "filtered")
+	for _, what := range []string{"untraced", "vanished", "filter", "both"} {
+		t.Run(what, func(t *testing.T) {
+			if err := exec.Command(filtered, what).Run(); err != nil {
+				t.Fatalf("not followed: %v", err)
+			}
+			d := newDiary()
+			end, err := Follow(Command{Path: filtered, Argv: []string{"filtered", what}, Env: os.Environ()}, FollowOptions{Calls: true, Grace: 10 * time.Second}, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end.Release()
+			if end.Status != 0 {
+				t.Errorf("status %#x; told %q", uint32(end.Status), d.lines)
+			}
+		})
 	}
 }

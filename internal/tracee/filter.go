@@ -15,9 +15,17 @@ const (
 	seccompArguments    = 16
 )
 
+// What the filter's stops tell the tracer (SECCOMP_RET_DATA). A program may have filters
+// of its own that stop calls, and tell others.
+const (
+	stopCreator  = 0x5354
+	stopUntraced = 0x5355
+)
+
 // filter is the program (seccomp(2)) that has every call stop which makes a
-// descriptor, and lets all others go. Most of these the kernel lets go without
-// running it: it remembers which numbers it never stops (Linux 5.11).
+// descriptor, or by clone(2) a process that nobody follows, and lets all others go.
+// Most of these the kernel lets go without running it: it remembers which numbers it
+// never stops (Linux 5.11).
 func filter() (program []unix.SockFilter) {
 	add := func(code uint16, yes, no uint8, k uint32) {
 		program = append(program, unix.SockFilter{Code: code, Jt: yes, Jf: no, K: k})
@@ -33,7 +41,7 @@ func filter() (program []unix.SockFilter) {
 	for _, c := range creators {
 		if c.values == nil {
 			equals(c.number, 0, 1)
-			answer(unix.SECCOMP_RET_TRACE)
+			answer(unix.SECCOMP_RET_TRACE | stopCreator)
 			continue
 		}
 		// Nobody comes back from here: the number is no longer loaded.
@@ -43,8 +51,13 @@ func filter() (program []unix.SockFilter) {
 			equals(v, len(c.values)-i, 0)
 		}
 		answer(unix.SECCOMP_RET_ALLOW)
-		answer(unix.SECCOMP_RET_TRACE)
+		answer(unix.SECCOMP_RET_TRACE | stopCreator)
 	}
+	// The flags of clone3(2) are in memory, which no filter sees.
+	equals(unix.SYS_CLONE, 0, 3)
+	load(seccompArguments)
+	add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, 0, 1, unix.CLONE_UNTRACED)
+	answer(unix.SECCOMP_RET_TRACE | stopUntraced)
 	answer(unix.SECCOMP_RET_ALLOW)
 	return program
 }

@@ -241,8 +241,7 @@ func (f *follower) handle(tid int, status unix.WaitStatus) {
 	case trap == unix.PTRACE_EVENT_EXIT:
 		f.exiting(p, tid)
 	case trap == unix.PTRACE_EVENT_SECCOMP:
-		if c, ok := beginning(tid); ok && !f.quiet {
-			f.calls[tid] = c
+		if f.called(tid) {
 			resumeToCall(tid)
 			return
 		}
@@ -259,43 +258,6 @@ func (f *follower) handle(tid int, status unix.WaitStatus) {
 	}
 	resume(tid, 0)
 }
-
-// returned deals with a thread at the end of a call.
-func (f *follower) returned(p *followed, tid int) {
-	c, ok := f.calls[tid]
-	delete(f.calls, tid)
-	if !ok || f.quiet {
-		return
-	}
-	if made, ok := c.end(tid); ok {
-		f.watcher.Created(p.pid, tid, made)
-	}
-}
-
-// accompany follows on, where nobody can be let go, and tells no more of it.
-func (f *follower) accompany() {
-	if !f.options.Calls {
-		return
-	}
-	f.quiet, f.watcher = true, deaf{}
-	for len(f.processes) > 0 {
-		tid, status, err := f.waiter.any(time.Time{}, nil)
-		if err != nil {
-			return
-		}
-		f.handle(tid, status)
-	}
-}
-
-// deaf is a Watcher that does not listen.
-type deaf struct{}
-
-func (deaf) Started(int)                       {}
-func (deaf) Forked(int, int, bool)             {}
-func (deaf) Execed(int)                        {}
-func (deaf) Exiting(int, int, unix.WaitStatus) {}
-func (deaf) Created(int, int, Creation)        {}
-func (deaf) Ended(int)                         {}
 
 // made deals with a thread or process that tid, of p, has made.
 func (f *follower) made(p *followed, tid, child int) {

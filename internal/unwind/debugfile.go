@@ -33,16 +33,16 @@ func (l *library) withDebugFile(m *module, use func(io.ReaderAt)) {
 		candidates = append(candidates, path.Join(dir, name), path.Join(dir, ".debug", name), path.Join(debugDirectory, dir, name))
 	}
 	for _, name := range candidates {
-		if name != m.path && tryDebugFile(name, id, sum, use) {
+		if name != m.path && tryDebugFile(l.root, name, id, sum, use) {
 			return
 		}
 	}
 }
 
 // tryDebugFile calls use with the file, if it has the build id or the checksum.
-func tryDebugFile(name string, id []byte, sum uint32, use func(io.ReaderAt)) bool {
+func tryDebugFile(root, name string, id []byte, sum uint32, use func(io.ReaderAt)) bool {
 	var f moduleFile
-	if f.open(name) != nil {
+	if f.open(root, name) != nil {
 		return false
 	}
 	defer f.close()

@@ -2,6 +2,7 @@ package unwind
 
 import (
 	"io"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,31 +15,41 @@ type moduleFile struct {
 	// What tells the file from another one that has its name later.
 	device, inode uint64
 	written       unix.Timespec
+	mount         uint64 // that it is on; 0 before Linux 5.8
 }
 
 func (f *moduleFile) isOpen() bool { return f.fd > 0 }
 
-// open opens a file by its name.
-func (f *moduleFile) open(name string) error {
-	// Nothing but a regular file is waited for, or becomes a terminal.
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+// open opens a file by its name, if it is a regular one: others may do things when
+// they are opened (a watchdog, a tape), and whoever is followed may have put them
+// there.
+func (f *moduleFile) open(root, name string) error {
+	path, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
+	defer unix.Close(path)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		unix.Close(fd)
+	if err := unix.Fstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return unix.EINVAL
+	}
+	fd, err := unix.Open(root+"/self/fd/"+strconv.Itoa(path), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	var details unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &details) == nil && details.Mask&unix.STATX_MNT_ID != 0 {
+		f.mount = details.Mnt_id
 	}
 	f.fd, f.size, f.device, f.inode, f.written = fd+1, st.Size, st.Dev, st.Ino, st.Mtim
 	return nil
 }
 
 // reopen opens the file by the name that it had, if that is the same file still.
-func (f *moduleFile) reopen() error {
+func (f *moduleFile) reopen(root string) error {
 	for _, name := range f.names {
 		var again moduleFile
-		if again.open(name) != nil {
+		if again.open(root, name) != nil {
 			continue
 		}
 		if again.device == f.device && again.inode == f.inode && again.size == f.size && again.written == f.written {

@@ -80,7 +80,7 @@ func FuzzImage(f *testing.F) {
 				step(m, d.row(m, address))
 			}
 		}
-		if g := findGo(i, 0, 0); g != nil {
+		if g := findGo(i, "", 0, 0); g != nil {
 			for _, at := range []uint64{address, g.text, g.etext - 1} {
 				g.frameSize(at)
 				g.frames(at)
@@ -145,7 +145,7 @@ func TestSmallGoTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := findGo(i, 0, 0)
+	g := findGo(i, "", 0, 0)
 	if g == nil {
 		t.Fatal("there is no function table")
 	}

@@ -74,7 +74,7 @@ type frameSize struct {
 
 // findGo returns the function table of an image that is loaded into the process
 // of tid, bias above the addresses that its symbols count; nil when it has none.
-func findGo(i *image, tid int, bias uint64) *goTable {
+func findGo(i *image, root string, tid int, bias uint64) *goTable {
 	s, ok := i.goSection()
 	if !ok {
 		return nil
@@ -101,9 +101,9 @@ func findGo(i *image, tid int, bias uint64) *goTable {
 	// The runtime's description of the module has the rest, but a program that can
 	// be loaded anywhere has its addresses in memory only. Go 1.26 gave it a section,
 	// and took the address of the code out of the table.
-	if at, ok := findModule(i, tid, s.address, bias); ok {
+	if at, ok := findModule(i, root, tid, s.address, bias); ok {
 		var b [moduleSize]byte
-		if readMemory(tid, bias+at, b[:]) == len(b) {
+		if readMemory(root, tid, bias+at, b[:]) == len(b) {
 			g.text = binary.LittleEndian.Uint64(b[moduleText:]) - bias
 			if g.go120 {
 				g.funcdata = binary.LittleEndian.Uint64(b[moduleGoFunc:]) - bias
@@ -148,7 +148,7 @@ func (i *image) goSection() (segment, bool) {
 
 // findModule returns the address of runtime.moduledata, which begins with that
 // of the function table.
-func findModule(i *image, tid int, table, bias uint64) (uint64, bool) {
+func findModule(i *image, root string, tid int, table, bias uint64) (uint64, bool) {
 	if s, ok := i.section(".go.module"); ok {
 		return s.address, true
 	}
@@ -159,7 +159,7 @@ func findModule(i *image, tid int, table, bias uint64) (uint64, bool) {
 	var b [1 << 16]byte
 	for done := uint64(0); done < s.size; {
 		part := b[:min(uint64(len(b)), s.size-done)]
-		got := readMemory(tid, bias+s.address+done, part)
+		got := readMemory(root, tid, bias+s.address+done, part)
 		for at := 0; at+8 <= got; at += 8 {
 			if binary.LittleEndian.Uint64(part[at:]) == bias+table {
 				return s.address + done + uint64(at), true
@@ -275,20 +275,27 @@ func (g *goTable) value(f *goFunction, offset uint32, address uint64) (int32, bo
 	return 0, false
 }
 
-// frameSize returns the frame size at the address.
-func (g *goTable) frameSize(address uint64) frameSize {
-	s, known := g.sizes[address]
+// frameSize returns the frame size at the place, which is in Go code.
+func (l *library) frameSize(p place) frameSize {
+	g := p.module.golang
+	s, known := g.sizes[p.address]
 	if known {
 		return s
 	}
+	s, _ = ask(l, p.module, func() frameSize { return g.frameSize(p.address) }, closing[frameSize](p.module))
+	if g.sizes == nil || len(g.sizes) >= maxRows {
+		g.sizes = map[uint64]frameSize{}
+	}
+	g.sizes[p.address] = s
+	return s
+}
+
+// frameSize returns the frame size at the address.
+func (g *goTable) frameSize(address uint64) (s frameSize) {
 	if f, ok := g.function(address); ok && f.flags&flagSPWrite == 0 {
 		size, ok := g.value(&f, f.u32(recordFrameSize), address)
 		s = frameSize{uint64(size), ok && size >= 0}
 	}
-	if g.sizes == nil || len(g.sizes) >= maxRows {
-		g.sizes = map[uint64]frameSize{}
-	}
-	g.sizes[address] = s
 	return s
 }
 

@@ -108,7 +108,8 @@ func (i *image) readSections(offset, size, n, namesIndex uint64) {
 		return
 	}
 	type header struct {
-		name uint32
+		name       uint32
+		compressed bool
 		section
 	}
 	var headers []header
@@ -116,7 +117,7 @@ func (i *image) readSections(offset, size, n, namesIndex uint64) {
 		c := cursor{b: b}
 		h := header{name: c.u32()}
 		kind := elf.SectionType(c.u32())
-		c.u64() // sh_flags
+		h.compressed = elf.SectionFlag(c.u64())&elf.SHF_COMPRESSED != 0
 		h.address, h.offset, h.size = c.u64(), c.u64(), c.u64()
 		if kind == elf.SHT_NOBITS {
 			h.size = 0
@@ -124,7 +125,7 @@ func (i *image) readSections(offset, size, n, namesIndex uint64) {
 		headers = append(headers, h)
 	}
 	table := headers[namesIndex]
-	if table.size > maxNameTable {
+	if table.size > maxNameTable || table.compressed {
 		return
 	}
 	names := make([]byte, table.size)

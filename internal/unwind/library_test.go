@@ -5,6 +5,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"stray/internal/testenv"
 )
 
 // Files are closed when they are too many, and read again as long as they are
@@ -19,8 +23,8 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		if err := os.WriteFile(name, []byte{byte(n)}, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		m := &module{path: name}
-		if err := m.file.open(name); err != nil {
+		m := &module{path: name, file: &moduleFile{}}
+		if err := m.file.open("/proc", name); err != nil {
 			t.Fatal(err)
 		}
 		m.file.names = []string{name}
@@ -36,9 +40,10 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		if m.file.isOpen() {
 			t.Fatalf("file %d is open still", n)
 		}
-		if _, err := (&moduleReader{&l, m}).ReadAt(b[:], 0); err != nil || b[0] != byte(n) {
+		if _, err := (&moduleReader{"/proc", m.file}).ReadAt(b[:], 0); err != nil || b[0] != byte(n) {
 			t.Errorf("file %d has %v when it is opened again, %v", n, b, err)
 		}
+		l.settle(m)
 	}
 	if len(l.open) != maxOpen {
 		t.Errorf("%d files are open, want %d", len(l.open), maxOpen)
@@ -51,7 +56,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	if err := os.Rename(replacement, other.path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&moduleReader{&l, other}).ReadAt(b[:], 0); err == nil {
+	if _, err := (&moduleReader{"/proc", other.file}).ReadAt(b[:], 0); err == nil {
 		t.Error("a file is read that has the name of another one")
 	}
 }
@@ -90,4 +95,71 @@ func TestParseMaps(t *testing.T) {
 	if path := s.mappings[0].path(); path != "/usr/bin/a program" {
 		t.Errorf("path %q", path)
 	}
+}
+
+// What is mounted meanwhile can be unmounted as if nobody had read of it.
+func TestMountsAreLetGo(t *testing.T) {
+	testenv.NeedRoot(t)
+	program, err := os.ReadFile(compile(t, "open.c", plainFlags...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := New("/proc")
+	defer u.Close()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	mounted := true
+	defer func() {
+		if mounted {
+			unix.Unmount(dir, unix.MNT_DETACH)
+		}
+	}()
+	path := filepath.Join(dir, "open")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second finds what the first has left
+		all := stacksBy(t, u, path, "plain")
+		if len(all) == 0 {
+			t.Fatal("no stacks")
+		}
+		for _, frames := range all {
+			if f := frames[0]; f.Module == path && f.Line == 0 {
+				t.Errorf("no line in %s", told(frames))
+			}
+		}
+	}
+	if err := unix.Unmount(dir, 0); err != nil {
+		t.Errorf("unmount: %v", err)
+		return
+	}
+	mounted = false
+}
+
+// A file system that does not answer is waited for once, and not asked again.
+func TestSilentFileSystem(t *testing.T) {
+	l := newLibrary("/proc")
+	defer l.close()
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := readImage(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wake, closed := make(chan struct{}), make(chan struct{})
+	m := &module{path: "silent", device: "0:99", image: image}
+	if _, ok := ask(&l, m, func() int { <-wake; return 0 }, func(int) { close(closed) }); ok || m.image != nil {
+		t.Errorf("answered: %v; image %v", ok, m.image)
+	}
+	other := &module{device: m.device}
+	if _, ok := ask(&l, other, func() int { t.Error("asked again"); return 0 }, nil); ok {
+		t.Error("the device is not silent")
+	}
+	close(wake)
+	<-closed
+	program.Close()
 }

@@ -38,7 +38,7 @@ func (l lines) frames(address uint64) []Frame {
 	for i, entry := range chain {
 		f := &frames[i]
 		if file != nil && line > 0 {
-			f.File, f.Line = file.Name, line
+			f.File, f.Line = path.Clean(file.Name), line
 			if !path.IsAbs(f.File) {
 				f.File = path.Join(directory, f.File)
 			}

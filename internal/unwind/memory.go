@@ -2,6 +2,7 @@ package unwind
 
 import (
 	"encoding/binary"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,7 @@ const (
 
 // memory reads the memory of one process, a block at a time.
 type memory struct {
+	root   string // of proc(5)
 	tid    int
 	blocks []block
 	buffer [maxBlocks][]byte
@@ -60,40 +62,33 @@ func (m *memory) fetch(address uint64) []byte {
 	}
 	// The block ends with a page.
 	into := m.buffer[n][:blockSize-address%pageSize]
-	got := readMemory(m.tid, address, into)
+	got := readMemory(m.root, m.tid, address, into)
 	m.blocks = append(m.blocks, block{address, into[:got]})
 	return into[:got]
 }
 
 // readMemory reads memory of a process, and returns how many bytes it got: fewer
-// where not all is mapped. process_vm_readv(2) takes Linux 3.2.
-func readMemory(tid int, address uint64, into []byte) int {
-	var pages [64]unix.RemoteIovec
+// where not all is mapped.
+//
+// By the file mem of proc_pid_mem(5) it waits for no one whom the process has charged
+// with delivering its memory (userfaultfd(2)), as process_vm_readv(2) would: that may
+// be a thread which stands still, or nobody.
+func readMemory(root string, tid int, address uint64, into []byte) int {
+	fd, err := unix.Open(root+"/"+strconv.Itoa(tid)+"/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
 	total := 0
 	for total < len(into) {
-		n, want := 0, 0
-		for n < len(pages) && total+want < len(into) {
-			at := address + uint64(total+want)
-			size := min(pageSize-int(at%pageSize), len(into)-total-want)
-			if at+uint64(size) < at {
-				break
-			}
-			pages[n] = unix.RemoteIovec{Base: uintptr(at), Len: size}
-			n, want = n+1, want+size
+		got, err := unix.Pread(fd, into[total:], int64(address)+int64(total))
+		if err == unix.EINTR {
+			continue
 		}
-		if n == 0 {
-			break
-		}
-		local := []unix.Iovec{{Base: &into[total]}}
-		local[0].SetLen(want)
-		got, err := unix.ProcessVMReadv(tid, local, pages[:n], 0)
 		if err != nil || got <= 0 {
 			break
 		}
 		total += got
-		if got < want {
-			break
-		}
 	}
 	return total
 }

@@ -44,6 +44,7 @@ func (l *library) frames(p place) []Frame {
 	default:
 		guarded(func() { frames = l.native(m, p.address) })
 	}
+	l.settle(m)
 	if frames == nil {
 		frames = []Frame{{}}
 	}
@@ -96,9 +97,22 @@ func (l *library) readNames(m *module) {
 
 // read adds what an ELF file knows, and reports whether it has a symbol table.
 func (n *names) read(file io.ReaderAt) bool {
+	// debug/elf believes what a file says of the table of sections and of their names,
+	// and reads it whole. Here these are known to be small.
+	if i, err := readImage(file); err != nil || len(i.sections) == 0 {
+		return false
+	}
 	f, err := elf.NewFile(file)
 	if err != nil {
 		return false
+	}
+	for _, s := range f.Sections {
+		switch s.Type {
+		case elf.SHT_GNU_VERSYM, elf.SHT_REL, elf.SHT_RELA:
+			// Versions of symbols, and relocations, which linked programs have no use for,
+			// would be read at any size: to debug/elf there are none.
+			s.Type = elf.SHT_NULL
+		}
 	}
 	var own bool
 	if n.symbols, own = readSymbols(f, n.symbols); n.lines != nil {

@@ -40,15 +40,18 @@ type columnRule struct {
 const maxRows = 1 << 13
 
 // row returns the row for the code at the address; nil when there is none.
-func (m *module) row(cpu *machine, address uint64) *row {
+func (l *library) row(m *module, cpu *machine, address uint64) *row {
 	r, known := m.rows[address]
-	if known {
+	if known || m.image == nil {
 		return r
 	}
-	if m.image.machine == cpu.elf {
-		if d, ok := m.image.find(address); ok {
-			r = d.row(cpu, address)
-		}
+	if i := m.image; i.machine == cpu.elf {
+		r, _ = ask(l, m, func() (r *row) {
+			if d, ok := i.find(address); ok {
+				r = d.row(cpu, address)
+			}
+			return r
+		}, closing[*row](m))
 	}
 	if len(m.rows) >= maxRows {
 		clear(m.rows)

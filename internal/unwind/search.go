@@ -70,7 +70,7 @@ func (w *walk) isCall(at uint64, here place) calling {
 	if !ok {
 		return noCall
 	}
-	code, ok := from.module.code(from.address + 1 - codeSize)
+	code, ok := w.unwinder.library.code(from.module, from.address+1-codeSize)
 	if !ok {
 		return noCall
 	}
@@ -89,7 +89,7 @@ func (w *walk) isCall(at uint64, here place) calling {
 			return callsThis
 		}
 		to, ok := w.find(target)
-		if ok && to.module == here.module && from.module == here.module && from.module.row(w.cpu.machine, from.address) == nil {
+		if ok && to.module == here.module && from.module == here.module && w.unwinder.library.row(from.module, w.cpu.machine, from.address) == nil {
 			return callsWithin
 		}
 	}
@@ -103,7 +103,7 @@ func (w *walk) jumps(address uint64) (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
-	code, ok := here.module.code(here.address)
+	code, ok := w.unwinder.library.code(here.module, here.address)
 	if !ok {
 		return 0, false
 	}
@@ -140,12 +140,17 @@ func (w *walk) find(address uint64) (place, bool) {
 const codeSize = 16
 
 // code returns the bytes of the code at the address.
-func (m *module) code(address uint64) (code [codeSize]byte, ok bool) {
+func (l *library) code(m *module, address uint64) (code [codeSize]byte, ok bool) {
 	code, ok = m.codes[address]
-	if ok {
-		return code, true
+	if ok || m.image == nil {
+		return code, ok
 	}
-	if m.image.read(address, code[:]) < len(code) {
+	i := m.image
+	read, _ := ask(l, m, func() []byte {
+		var b [codeSize]byte
+		return b[:i.read(address, b[:])]
+	}, closing[[]byte](m))
+	if copy(code[:], read) < len(code) {
 		return code, false
 	}
 	if m.codes == nil || len(m.codes) >= maxRows {
@@ -158,6 +163,6 @@ func (m *module) code(address uint64) (code [codeSize]byte, ok bool) {
 // word reads a word that is not on the stack.
 func (w *walk) word(address uint64) (uint64, bool) {
 	var b [8]byte
-	n := readMemory(w.tid, address, b[:])
+	n := readMemory(w.unwinder.library.root, w.tid, address, b[:])
 	return binary.LittleEndian.Uint64(b[:]), n == len(b)
 }

@@ -91,7 +91,11 @@ func visitCalls(t testing.TB, call uint64, command []string, see func(pid, tid i
 		case unix.SIGTRAP | 0x80:
 			entering[tid] = !entering[tid]
 			var regs unix.PtraceRegs
-			if err := unix.PtraceGetRegs(tid, &regs); err != nil {
+			switch err := unix.PtraceGetRegs(tid, &regs); err {
+			case nil:
+			case unix.ESRCH:
+				continue // another thread has ended the process meanwhile
+			default:
 				t.Errorf("ptrace: %v", err)
 			}
 			if r, number := registers(&regs); entering[tid] && number == call {

@@ -64,6 +64,7 @@ type Unwinder struct {
 func New(procRoot string) *Unwinder {
 	return &Unwinder{
 		machine: machines[runtime.GOARCH],
+		memory:  memory{root: procRoot},
 		spaces:  map[int]*space{},
 		library: newLibrary(procRoot),
 		seed:    maphash.MakeSeed(),

@@ -76,7 +76,7 @@ func (w *walk) step(here place) bool {
 	case mod.image == nil:
 		ok = w.stepFramePointer(false)
 	default:
-		r := mod.row(w.cpu.machine, here.address)
+		r := w.unwinder.library.row(mod, w.cpu.machine, here.address)
 		if r == nil {
 			ok = w.stepUnknown(here)
 			break
@@ -128,7 +128,7 @@ func (w *walk) stepFramePointer(anywhere bool) bool {
 // stack is in the function table; those that go to another stack leave a frame
 // record there.
 func (w *walk) stepGo(here place) bool {
-	frame := here.module.golang.frameSize(here.address)
+	frame := w.unwinder.library.frameSize(here)
 	if !frame.known {
 		return w.stepFramePointer(true)
 	}

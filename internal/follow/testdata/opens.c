@@ -135,6 +135,15 @@ int main(int argc, char **argv) {
 		close(listener);
 		must(pass(two, file) == listener, "message");
 		spawn();
+	} else if (strcmp(way, "process") == 0) {
+		// The same with pidfds, whose links are all alike.
+		int two[2];
+		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, two) == 0, "socketpair");
+		int parents = fcntl(syscall(SYS_pidfd_open, getppid(), 0), F_DUPFD_CLOEXEC, 20);
+		must(parents == 20 && close(5) == 0, "fcntl");
+		must(syscall(SYS_pidfd_open, getpid(), 0) == 5 && close(5) == 0, "pidfd_open");
+		must(pass(two, parents) == 5, "message");
+		spawn();
 	} else if (strcmp(way, "removed") == 0) {
 		open_file(0);
 		unlink(path);
