@@ -84,15 +84,15 @@ func (s *Step) orphaned() bool {
 }
 
 // underWay is how many bytes the peer has not acknowledged, and whether the
-// connection is shut down for writing behind them: the FIN counts as one in the
-// kernel's queue.
+// connection is shut down for writing behind them: the FIN, as the SYN
+// before all, counts as one in the kernel's queue.
 func (s *Step) underWay() (sent uint32, shut bool) {
 	k := s.Socket
 	if k.SendQueue != nil {
 		sent = *k.SendQueue
 	}
 	shut = k.State == fdscan.FinWait1 || k.State == fdscan.Closing || k.State == fdscan.LastAck
-	if shut && sent > 0 {
+	if (shut || k.State == fdscan.SynSent) && sent > 0 {
 		sent--
 	}
 	return sent, shut
