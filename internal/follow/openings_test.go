@@ -319,3 +319,29 @@ func TestForeign(t *testing.T) {
 		t.Errorf("foreign: %+v", run.Foreign)
 	}
 }
+
+// A command may serve a file system (FUSE), and execute programs from it: their files
+// are not waited for while it stands still, nor kept open when it unmounts it.
+func TestServesItsOwnFiles(t *testing.T) {
+	testenv.NeedRoot(t)
+	bindfs := testenv.NeedTool(t, "bindfs", "bindfs")
+	testenv.NeedTool(t, "gcc", "gcc")
+	program, err := opens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := t.TempDir()
+	// Were it to hang, no signal would end it: this does.
+	defer time.AfterFunc(time.Minute, func() { unix.Unmount(served, unix.MNT_FORCE|unix.MNT_DETACH) }).Stop()
+	script := `"$0" -f "${1%/*}" "$2" &
+until mountpoint -q "$2"; do sleep 0.01; done
+"$2/${1##*/}" crosses unused && umount "$2" && wait`
+	run := start(t, follow.Options{Stacks: true}, "sh", "-c", script, bindfs, program, served)
+	if run.Status != 0 {
+		unix.Unmount(served, unix.MNT_DETACH)
+		t.Errorf("status %#x", uint32(run.Status))
+	}
+	if len(run.Crossings) != 1 || run.Crossings[0].Opening == nil {
+		t.Errorf("crossings %v, want one with its opening", run.Crossings)
+	}
+}

@@ -12,14 +12,14 @@ func (f *follower) called(tid int) bool {
 	info, err := callInfo(tid)
 	t := thread{tid: tid}
 	switch {
-	case err != nil || info.operation != bySeccomp || info.architecture != auditArchitecture: // killed
-	case info.filterData == stopCreator:
+	case err != nil || info.operation != bySeccomp: // killed
+	case info.architecture == auditArchitecture && info.filterData == stopCreator:
 		c := calling{creatorOf(info.number, info.arguments), info.arguments}
 		if c.creator != nil && !f.quiet {
 			f.calls[tid] = c
 			return true
 		}
-	case info.filterData == stopUntraced && info.number == unix.SYS_CLONE:
+	case info.architecture == auditArchitecture && info.filterData == stopUntraced && info.number == unix.SYS_CLONE:
 		// What nobody follows could open nothing: it has the filter too.
 		t.setFirstArgument(info.arguments[0] &^ unix.CLONE_UNTRACED)
 	default:
