@@ -312,20 +312,21 @@ func (a *app) nothingToDo(f *actFlags, args []string, chosen *choice, said *repo
 	for i, word := range args {
 		words[i] = shellWord(word)
 	}
-	e := &exitError{code: exitNo, message: "nothing matched: no such descriptor of " + strings.Join(args, " "), hint: "stray who " + strings.Join(words, " ")}
+	of := strings.Join(args, " ")
 	switch len(f.pids) {
 	case 0:
 	case 1:
-		e.message += fmt.Sprintf(" in pid %d", f.pids[0])
+		of += fmt.Sprintf(" in pid %d", f.pids[0])
 	default:
-		e.message += " in pids " + pidList(f.pids)
+		of += " in pids " + pidList(f.pids)
+	}
+	e := &exitError{code: exitNo, message: "nothing matched: no such descriptor of " + of, hint: "stray who " + strings.Join(words, " ")}
+	if hidden != "" {
+		e = &exitError{code: exitUnknown, message: "no descriptor of " + of + " could be seen; " + hidden, hint: "stray doctor"}
 	}
 	if len(chosen.far) > 0 {
 		e.message += "; " + chosen.farText()
 		e.hint = chosen.farCommand(f.pids, words)
-	}
-	if hidden != "" {
-		e.code, e.message = exitUnknown, e.message+"; "+hidden
 	}
 	if hidden != "" || len(chosen.far) > 0 {
 		return e

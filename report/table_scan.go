@@ -101,6 +101,9 @@ func (p *page) verdict() string {
 	if len(p.outcome.Suppressed) > 0 {
 		text = "no other leak found"
 	}
+	if p.outcome.Run == nil && len(p.outcome.Tables) == 0 && len(p.outcome.Shown) == 0 && !p.outcome.Complete {
+		text = "nothing was found to look at"
+	}
 	if n := len(p.outcome.Findings); n > 0 {
 		text = thousands(n) + " " + plural(n, "finding") + ": " + strings.Join(parts, ", ")
 	}
