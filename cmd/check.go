@@ -157,7 +157,7 @@ func (a *app) runCheck(ctx context.Context, c *cobra.Command, k *checkFlags, arg
 	outcome.Run.Reported = k.reported(outcome)
 	k.remark(a, run)
 	trouble = errors.Join(trouble, k.tell(a, outcome, argv))
-	if k.kill || run.Stacks {
+	if outcome.Run.EndsLeftBehind {
 		if left := run.Kill(max(k.grace, time.Second)); left > 0 {
 			a.warn("%d of the processes that were left behind did not end", left)
 		}
@@ -214,7 +214,7 @@ func (k *checkFlags) runOf(r *follow.Run, argv []string) *inspect.Run {
 	run := &inspect.Run{
 		Argv: argv, ExitCode: codeOf(r.Status), Duration: r.Duration, Sampled: r.Sampled, Processes: r.Processes, OpenAtExit: k.openAtExit,
 		Crossings: r.Crossings, Unclosed: r.Unclosed, Survivors: r.Survivors, Unread: r.Unread,
-		Stacks: r.Stacks,
+		Stacks: r.Stacks, EndsLeftBehind: k.kill || r.Stacks,
 	}
 	if r.NoStacks != nil {
 		run.NoStacks = r.NoStacks.Error()

@@ -28,8 +28,10 @@ type Run struct {
 	Refused string
 	// Unread are the descriptor tables that could not be read.
 	Unread []fdscan.Gap
-	// Stacks: where descriptors were opened was found out. Then those that are left
-	// behind are ended after the report. NoStacks says why it was not, when it was
+	// EndsLeftBehind: those that are left behind are ended after the report.
+	EndsLeftBehind bool
+	// Stacks: where descriptors were opened was found out. Then EndsLeftBehind is
+	// true as well. NoStacks says why it was not, when it was
 	// asked for.
 	Stacks   bool
 	NoStacks string

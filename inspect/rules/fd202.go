@@ -76,9 +76,12 @@ func leftBehind(r *inspect.Rule, v *inspect.View, s *fdscan.Survivor) inspect.Fi
 		f.Descriptors = slices.Concat(s.Ports, s.Locked)
 	}
 	f.Evidence = []string{"its command line: " + command(s.Process)}
-	if v.Run.Stacks {
+	switch {
+	case v.Run.Stacks:
 		f.Evidence = append(f.Evidence, "it is ended after this report: what is followed with --stacks cannot be released")
-	} else {
+	case v.Run.EndsLeftBehind:
+		f.Evidence = append(f.Evidence, "it is ended after this report")
+	default:
 		f.Next = append([]string{fmt.Sprintf("kill %d", s.Process.PID)}, f.Next...)
 	}
 	tellOpening(v, &f, openings...)

@@ -42,6 +42,9 @@ func (p *Plan) Foresee(s *Step) (lines []string) {
 		say("kept by %s: %s, and nothing queued is lost", names(keepers), s.stays())
 	} else {
 		say("%s", s.lost())
+		if s.orphaned() {
+			say("the kernel goes on sending them without a process, unless the program has set SO_LINGER; --destroy ends that")
+		}
 	}
 	is, stays := "is", "stays"
 	if len(s.Holders) > 1 {
@@ -70,16 +73,39 @@ func (s *Step) stays() string {
 	return "the port stays taken"
 }
 
-// lost is what goes with the last reference.
-func (s *Step) lost() string {
+// orphaned reports whether the kernel keeps the connection once its last
+// descriptor is gone, since bytes are on their way. It does not when some have not
+// been read: then it resets the connection (tcp_close).
+func (s *Step) orphaned() bool {
 	k := s.Socket
-	var received, sent uint32
-	if k.RecvQueue != nil {
-		received = *k.RecvQueue
-	}
+	sent, shut := s.underWay()
+	return (s.Method == Park || s.Method == Close) && k.Protocol == fdscan.TCP && (k.State == fdscan.Established || shut) &&
+		sent > 0 && k.RecvQueue != nil && *k.RecvQueue == 0
+}
+
+// underWay is how many bytes the peer has not acknowledged, and whether the
+// connection is shut down for writing behind them: the FIN, as the SYN
+// before all, counts as one in the kernel's queue.
+func (s *Step) underWay() (sent uint32, shut bool) {
+	k := s.Socket
 	if k.SendQueue != nil {
 		sent = *k.SendQueue
 	}
+	shut = k.State == fdscan.FinWait1 || k.State == fdscan.Closing || k.State == fdscan.LastAck
+	if (shut || k.State == fdscan.SynSent) && sent > 0 {
+		sent--
+	}
+	return sent, shut
+}
+
+// lost is what goes with the last reference.
+func (s *Step) lost() string {
+	k := s.Socket
+	var received uint32
+	if k.RecvQueue != nil {
+		received = *k.RecvQueue
+	}
+	sent, shut := s.underWay()
 	if k.State == fdscan.CloseWait && received > 0 {
 		received-- // the peer's FIN counts as one
 	}
@@ -101,8 +127,8 @@ func (s *Step) lost() string {
 		on = fmt.Sprintf("%d unsent and %d unacknowledged bytes", unsent, sent-unsent)
 	}
 	finish := " (--half lets the peer finish first)"
-	if len(s.Holders) == 0 {
-		finish = "" // there is no descriptor to do that with
+	if len(s.Holders) == 0 || shut {
+		finish = "" // there is no descriptor to do that with, or it has been done
 	}
 	switch {
 	case sent > 0 && on != "" && s.Method == Half:
