@@ -3,7 +3,10 @@ package proctest
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -102,5 +105,36 @@ func TestFiles(t *testing.T) {
 	}
 	if p.CloseOnExec(t, "held") || !p.CloseOnExec(t, "locked") {
 		t.Error("close-on-exec is not what was said")
+	}
+}
+
+// What a kind takes of the thread that makes it stays with no thread of the caller.
+func TestTryMakeLeavesThreadsWhereTheyWere(t *testing.T) {
+	testenv.NeedTUN(t)
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Where others want to run, a goroutine goes on with another thread after a
+	// system call, unless it is locked to its own.
+	var others sync.WaitGroup
+	var over atomic.Bool
+	for range 2 * runtime.GOMAXPROCS(0) {
+		others.Go(func() {
+			for !over.Load() {
+				runtime.Gosched()
+			}
+		})
+	}
+	defer others.Wait()
+	defer over.Store(true)
+	for range 20 {
+		if err := TryMake("tun"); err != nil {
+			t.Fatal(err)
+		}
+		// The calling goroutine may be on any thread by now.
+		if now, err := os.Readlink("/proc/thread-self/ns/net"); err != nil || now != home {
+			t.Fatalf("network namespace %s, %v; was %s", now, err, home)
+		}
 	}
 }

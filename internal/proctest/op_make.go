@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stray/internal/osthread"
 )
 
 // makers make what needs no path, by the kind of descriptor that it is.
@@ -60,11 +62,13 @@ func TryMake(kind string) error {
 	if !ok {
 		return fmt.Errorf("unknown kind of descriptor %q", kind)
 	}
-	fd, err := maker()
-	if err != nil {
-		return err
-	}
-	return unix.Close(fd)
+	return osthread.Discard(func() error { // some enter a namespace meanwhile
+		fd, err := maker()
+		if err != nil {
+			return err
+		}
+		return unix.Close(fd)
+	})
 }
 
 // boundSocket makes a raw socket and binds it.
