@@ -140,7 +140,7 @@ func (r *runningTarget) numbersOf(word string) []int {
 func (r *runningTarget) event() {
 	r.Helper()
 	if _, err := io.WriteString(r.stdin, "\n"); err != nil {
-		r.Fatal(err)
+		r.Fatalf("%v; the program: %v", err, r.command.Wait())
 	}
 }
 
