@@ -205,11 +205,16 @@ func (e *engine) stopThreads() *Refusal {
 			}
 		}
 		for _, t := range e.threads[already:] {
-			if !e.halt(t, deadline, true) {
+			// What has been asked to stop is waited for, though nobody may want the
+			// outcome any more: else its call would fail with EINTR.
+			if !e.halt(t, deadline, true) && !(e.waiter.cancelled && e.halt(t, deadline, false)) {
 				return e.doesNotStop(t)
 			}
 			t.repair()
 			e.rearm(t)
+		}
+		if e.waiter.cancelled {
+			return &Refusal{Reason: Uninterruptible, PID: e.target.PID, Detail: "is let go: nobody waits for the outcome any more"}
 		}
 		if !all || e.holdsAll() {
 			break

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +95,39 @@ func TestCallerKilled(t *testing.T) {
 	unix.Kill(-caller.Process.Pid, unix.SIGKILL) // its whole process group
 	caller.Wait()
 	eventually(t, "it is let go", func() bool { return !foreseen(target, Options{}, Traced) })
+	r.event()
+	if result := r.numbersOf("result"); result[0] != 1 {
+		t.Errorf("result %v", result)
+	}
+}
+
+// Whenever the caller gives up, the call that was interrupted goes on.
+func TestCallerGivesUp(t *testing.T) {
+	t.Parallel()
+	r := startC(t, "epoll_wait")
+	r.waitsIn(r.pid(), sysEpollWait)
+	target := r.target()
+	for moment := range 60 {
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			runScript.Do(ctx, target, Options{}, probe)
+		}()
+		eventually(t, "it is held, or was", func() bool {
+			select {
+			case <-over:
+				return true
+			default:
+				return foreseen(target, Options{}, Traced)
+			}
+		})
+		for range moment * 100 {
+			runtime.Gosched()
+		}
+		cancel()
+		<-over
+	}
 	r.event()
 	if result := r.numbersOf("result"); result[0] != 1 {
 		t.Errorf("result %v", result)
