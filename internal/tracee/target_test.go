@@ -197,6 +197,9 @@ func (r *runningTarget) state() byte {
 // do runs the script in the program, and fails the test if it fails.
 func (r *runningTarget) do(opt Options, s script) ([]int, Report) {
 	r.Helper()
+	if opt.StopTimeout == 0 {
+		opt.StopTimeout = 20 * time.Second // other tests want the processors too
+	}
 	values, report, err := runScript.Do(r.Context(), r.target(), opt, s)
 	if err != nil {
 		r.Fatalf("%v (report %+v; %s)", err, report, r.describe())
