@@ -15,12 +15,12 @@ func frame(module, function, file string, line int) fdscan.Frame {
 
 // What is a program's own code, and what are the libraries that it is linked with.
 func TestOwnCalls(t *testing.T) {
-	const program = "/work/repo/server"
+	const program = "/src/repo/server"
 	for _, tt := range []struct {
 		frame fdscan.Frame
 		own   bool
 	}{
-		{frame(program, "open_backend", "/work/repo/net.c", 3), true},
+		{frame(program, "open_backend", "/src/repo/net.c", 3), true},
 		{frame(program, "open_backend", "", 0), true},
 		{frame(program, "", "", 0), true},
 		{frame("/usr/lib/libpq.so.5", "pqsecure_open", "", 0), true},
@@ -32,10 +32,10 @@ func TestOwnCalls(t *testing.T) {
 		{frame("/usr/lib/libstdc++.so.6", "std::basic_filebuf::open", "", 0), false},
 		{frame(program, "std::__basic_file<char>::open", "/usr/include/c++/12/fstream", 7), false},
 		{frame(program, "std::net::tcp::TcpListener::bind", "/rustc/abc/library/std/src/net/tcp.rs", 7), false},
-		{frame(program, "main.serve", "/work/repo/main.go", 7), true},
-		{frame(program, "example.com/net.Listen", "/work/repo/net/listen.go", 7), true},
-		{frame(program, "stray/internal/follow.Start", "/work/repo/internal/follow/follow.go", 7), true},
-		{frame(program, "net.Listen", "/work/repo/net/listen.go", 7), true}, // a module of that name
+		{frame(program, "main.serve", "/src/repo/main.go", 7), true},
+		{frame(program, "example.com/net.Listen", "/src/repo/net/listen.go", 7), true},
+		{frame(program, "stray/internal/follow.Start", "/src/repo/internal/follow/follow.go", 7), true},
+		{frame(program, "net.Listen", "/src/repo/net/listen.go", 7), true}, // a module of that name
 		{frame(program, "net.Listen", "/usr/local/go/src/net/dial.go", 7), false},
 		{frame(program, "net.(*sysListener).listenTCP", "net/tcpsock_posix.go", 7), false}, // -trimpath
 		{frame(program, "internal/poll.(*FD).Accept", "/usr/local/go/src/internal/poll/fd_unix.go", 7), false},

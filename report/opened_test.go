@@ -17,7 +17,7 @@ import (
 // duplicated, a listener that Go's runtime has opened, what an interpreter has, and
 // names that mean something to whoever reads a report.
 func followed() *report.Result {
-	server := &fdscan.Process{PID: 40, PPID: 1, Comm: "server", Exe: "/work/repo/server", Cmdline: []string{"./server"}, User: "dev", UID: 1000}
+	server := &fdscan.Process{PID: 40, PPID: 1, Comm: "server", Exe: "/src/repo/server", Cmdline: []string{"./server"}, User: "dev", UID: 1000}
 	child := func(pid int) *fdscan.Process {
 		return &fdscan.Process{PID: pid, PPID: 40, Comm: "sleep", Exe: "/bin/sleep", Cmdline: []string{"sleep", "60"}, User: "dev", UID: 1000}
 	}
@@ -25,16 +25,16 @@ func followed() *report.Result {
 		return fdscan.Frame{Function: function, Module: "/lib/x86_64-linux-gnu/libc.so.6", Offset: 0x27249}
 	}
 	own := func(function, file string, line int) fdscan.Frame {
-		return fdscan.Frame{Function: function, File: file, Line: line, Module: "/work/repo/server", Offset: 0x1149}
+		return fdscan.Frame{Function: function, File: file, Line: line, Module: "/src/repo/server", Offset: 0x1149}
 	}
-	inlined := own("connect_to", "/work/repo/src/net.c", 7)
+	inlined := own("connect_to", "/src/repo/src/net.c", 7)
 	inlined.Inlined = true
 	original := &fdscan.Opening{Call: "socket", Program: "server", Stack: []fdscan.Frame{
-		libc("__socket"), inlined, own("open_backend", "/work/repo/src/net.c", 30), own("handle_request", "/work/repo/src/main.c", 9),
-		own("main", "/work/repo/src/main.c", 20), libc("__libc_start_main"), own("_start", "", 0),
+		libc("__socket"), inlined, own("open_backend", "/src/repo/src/net.c", 30), own("handle_request", "/src/repo/src/main.c", 9),
+		own("main", "/src/repo/src/main.c", 20), libc("__libc_start_main"), own("_start", "", 0),
 	}}
 	hostile := &fdscan.Opening{Call: "openat", Program: "a\x1bb", Stack: []fdscan.Frame{
-		own("f\n::error::<b>|`]]>\xff", "/work/repo/a b%,:\n#?é\xff.c", 3), {Module: "/work/re\npo/lib.so", Offset: 16},
+		own("f\n::error::<b>|`]]>\xff", "/src/repo/a b%,:\n#?é\xff.c", 3), {Module: "/src/re\npo/lib.so", Offset: 16},
 	}}
 	golang := &fdscan.Opening{Call: "socket", Program: "server", Stack: []fdscan.Frame{
 		own("syscall.socket", "/usr/local/go/src/syscall/zsyscall_linux_amd64.go", 1541), own("net.sysSocket", "/usr/local/go/src/net/sock_cloexec.go", 21),
@@ -49,7 +49,7 @@ func followed() *report.Result {
 		}}
 	}
 	run := &inspect.Run{
-		Argv: []string{"make", "test"}, Duration: time.Second, Processes: 7, Stacks: true, Directory: "/work/repo", SourceRoot: "/work/repo",
+		Argv: []string{"make", "test"}, Duration: time.Second, Processes: 7, Stacks: true, Directory: "/src/repo", SourceRoot: "/src/repo",
 		Crossings: []*fdscan.Crossing{
 			crossing(3, original), crossing(4, &fdscan.Opening{Call: "dup", Program: "server", Stack: original.Stack[3:5], Of: original}),
 			crossing(5, hostile), crossing(6, nil),
